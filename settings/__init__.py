@@ -1,0 +1,145 @@
+"""The configuration of a stack: validated as a whole, before any resource is made, into one frozen object.
+
+Pure: it imports no pulumi, reads no file and opens no connection. `load` takes what Pulumi's configuration holds,
+already decrypted, and returns `Settings` or raises `ConfigurationError` with every problem at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from settings.models import (
+    App,
+    FolderSource,
+    Group,
+    Gunicorn,
+    Health,
+    Layout,
+    LocalServer,
+    RepositorySource,
+    Settings,
+    StaticFiles,
+    Web,
+)
+from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, translated
+from settings.rules import LONGEST_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = [
+    "NAMESPACE",
+    "App",
+    "ConfigurationError",
+    "FolderSource",
+    "Group",
+    "Gunicorn",
+    "Health",
+    "Layout",
+    "LocalServer",
+    "Problem",
+    "RepositorySource",
+    "Settings",
+    "StaticFiles",
+    "Web",
+    "load",
+]
+
+STACKS_ON_BRANCHES = ("dev", "local")
+"""Stacks that may follow a branch without saying so: nobody but the developer depends on them."""
+
+
+def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] = frozenset()) -> Settings:
+    """Return the settings of a stack.
+
+    Args:
+        config: The values below the namespace flaskhost, decrypted: {"server": {…}, "app": {…}, …}.
+        stack: Name of the stack.
+        secret_keys: Top-level keys that hold anything encrypted; no value below them is shown in an error.
+
+    Raises:
+        ConfigurationError: Something is wrong; its text lists everything that is.
+    """
+    config = {key: value for key, value in config.items() if value is not None and value != ""}
+    given = Given(config, frozenset(secret_keys))
+    problems = list(_together(given, stack))
+    filled = dict(config)
+    app = config.get("app")
+    if isinstance(app, Mapping):
+        filled["app"] = {"allow_branch": stack in STACKS_ON_BRANCHES, **app}
+    # A stack's name is no setting of the file, so it cannot be given there.
+    if "stack" in filled:
+        del filled["stack"]
+        problems.append(Problem(("stack",), "is not a setting", "'stack'", "remove it: it is the name of the stack"))
+    try:
+        settings = Settings.model_validate({**filled, "stack": stack})
+    except ValidationError as found:
+        problems += [translated(error, given) for error in found.errors(include_url=False)]
+        settings = None
+    if problems or settings is None:
+        # Outside of the handler, so that no traceback shows pydantic's error and the values in it.
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _together(given: Given, stack: str) -> Iterator[Problem]:
+    """Yield what is wrong between settings.
+
+    This works on the configuration as it was given, because pydantic stops before such rules as soon as one
+    field is wrong, and all problems are to be shown at once.
+    """
+    server, app, web, env, secrets = (_group(given.config, name) for name in ("server", "app", "web", "env", "secrets"))
+    yield from _ports(given, server)
+    yield from _version(given, app, stack)
+    for name in sorted(set(env) & set(secrets), key=str):
+        yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
+    if secrets and not given.config.get("digest_key"):
+        command = f'./pulumi config set --secret {NAMESPACE}:digest_key "$(openssl rand -hex 32)" --stack {stack}'
+        yield Problem(("digest_key",), "must be given where there are secrets", NOTHING, f"make one with: {command}")
+    size = sum(len(f"{name}={value}".encode(errors="replace")) + 1 for name, value in (*env.items(), *secrets.items()))
+    if size > LONGEST_ENVIRONMENT:
+        rule = f"must have at most {LONGEST_ENVIRONMENT} bytes in all, secrets included"
+        yield Problem(("env",), rule, f"{size} bytes", "put large values into a file of the application")
+    static, media = _group(web, "static"), _group(web, "media")
+    served = all(web.get(name, {}) is not None for name in ("static", "media"))
+    if served and static.get("url", "/static/") == media.get("url", "/media/"):
+        yield given.problem(
+            ("web", "media", "url"), "must differ from web.static.url", "write another, such as /media/"
+        )
+
+
+def _ports(given: Given, server: Mapping[str, Any]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name in ("ssh_port", "http_port", "https_port"):
+        port = str(server.get(name, LocalServer.model_fields[name].default))
+        if port in seen:
+            rule = f"must differ from server.{seen[port]}"
+            # The later one may be a default: then the earlier one is what was written.
+            at_fault = name if name in server else seen[port]
+            rule = rule if name in server else f"must differ from server.{name}, which is {port} by default"
+            yield given.problem(("server", at_fault), rule, "choose another port")
+        seen.setdefault(port, name)
+
+
+def _version(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Problem]:
+    source = _group(app, "source")
+    if "folder" in source and "repository" in source:
+        yield given.problem(("app", "source"), "must be a repository or a folder, not both", "remove one of the two")
+    elif "folder" in source:
+        for name in ("version", "commit"):
+            if app.get(name) is not None:
+                yield given.problem(("app", name), "must not be given for a folder", "remove it, or use a repository")
+    elif "repository" in source and app.get("version") is None and app.get("commit") is None:
+        moving = app.get("allow_branch", stack in STACKS_ON_BRANCHES) in (True, "true")
+        if not moving:
+            fix = "write a tag such as v1.0.0 or a commit"
+            yield Problem(("app", "version"), "must be given for a repository", NOTHING, fix)
+
+
+def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a group, or an empty one where something else was given."""
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,222 @@
+"""The settings of one stack: what there is, in which unit, and what holds when nothing is said.
+
+The reference of the documentation is generated from these classes, so each description is a whole sentence for a
+person who writes a stack file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from settings import rules
+
+
+class Group(BaseModel):
+    """A group of settings: unknown names are errors, and nothing changes after it was read.
+
+    Mappings stay plain dicts at run time, so that json.dumps takes them; their type says that nobody writes to them.
+    """
+
+    # hide_input_in_errors: an error that escapes by mistake still shows no secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class LocalServer(Group):
+    """A container with systemd on this machine, made and removed by Pulumi. For trying things out."""
+
+    kind: Literal["local"] = Field(description="Where the server comes from: local is a container on this machine.")
+    name: rules.ContainerName | None = Field(
+        default=None, description="Name of the container. Default: flaskhost-<stack>-<app.name>."
+    )
+    image: rules.Image = Field(
+        default="auto",
+        description="Container image with systemd. auto takes Ubuntu 24.04 where an image registry can be reached, "
+        "and otherwise makes Debian 12 from the distribution's packages.",
+    )
+    ssh_port: rules.Port = Field(default=20022, description="Port on 127.0.0.1 that leads to SSH on the server.")
+    http_port: rules.Port = Field(default=20080, description="Port on 127.0.0.1 that leads to HTTP on the server.")
+    https_port: rules.Port = Field(default=20443, description="Port on 127.0.0.1 that leads to HTTPS on the server.")
+    trust_machine_authorities: rules.Flag = Field(
+        default=False,
+        description="Whether the server also trusts the extra certificate authorities of this machine; needed where "
+        "a company's proxy opens TLS connections.",
+    )
+
+
+class RepositorySource(Group):
+    """The application's code as a commit of a git repository."""
+
+    repository: rules.Repository = Field(
+        description=f"Where the repository is: {rules.KINDS_OF_REPOSITORY}. A path is relative to this project."
+    )
+    via: Literal["workstation"] = Field(
+        default="workstation",
+        description="How the code reaches the server: workstation uploads an archive of the commit from this machine, "
+        "so the server needs no access to the repository.",
+    )
+
+
+class FolderSource(Group):
+    """The application's code as it lies in a folder of this machine, committed or not."""
+
+    folder: rules.Folder = Field(description="The folder, relative to this project. What git ignores stays here.")
+
+
+def _kind_of_source(value: Any) -> str:
+    """Tell by its keys which source is meant, so that errors speak about the one that was tried."""
+    if isinstance(value, Mapping):
+        return "folder" if "folder" in value and "repository" not in value else "repository"
+    return "folder" if isinstance(value, FolderSource) else "repository"
+
+
+Source = Annotated[
+    Annotated[RepositorySource, Tag("repository")] | Annotated[FolderSource, Tag("folder")],
+    Discriminator(_kind_of_source),
+]
+
+
+class Gunicorn(Group):
+    """How the application server runs."""
+
+    workers: Annotated[rules.Number, rules.within(1, 1000)] | None = Field(
+        default=None, description="Number of worker processes. Default: 2 x cores + 1, counted on the server."
+    )
+    threads: Annotated[rules.Number, rules.within(1, 1000)] = Field(
+        default=1, description="Number of threads in each worker; more than one makes the worker class gthread."
+    )
+    timeout: Annotated[rules.Number, rules.within(1, 86400, "seconds")] = Field(
+        default=60, description="Seconds of silence after which a worker is killed and replaced."
+    )
+    graceful_timeout: Annotated[rules.Number, rules.within(1, 3600, "seconds")] = Field(
+        default=30, description="Seconds that running requests get when a worker stops."
+    )
+    worker_class: Literal["sync", "gthread", "gevent", "eventlet", "tornado"] = Field(
+        default="sync", description="Kind of worker; gevent, eventlet and tornado need the package of that name."
+    )
+    version: rules.ReleaseNumber = Field(
+        default="23.0.0", description="Version of Gunicorn that is installed where the requirements do not name one."
+    )
+    settings: Mapping[rules.GunicornSetting, rules.Json] = Field(
+        default={},
+        description="Further settings of gunicorn.conf.py by Gunicorn's own names, such as max_requests: 1000.",
+    )
+
+
+class Health(Group):
+    """What a release must answer before visitors reach it."""
+
+    path: rules.HealthPath = Field(default="/health", description="Path that is asked for, query included.")
+    status: Annotated[rules.Number, rules.within(100, 599)] = Field(
+        default=200, description="HTTP status that counts as healthy."
+    )
+    attempts: Annotated[rules.Number, rules.within(1, 100)] = Field(
+        default=3, description="Number of healthy answers in a row that are needed."
+    )
+    seconds: Annotated[rules.Number, rules.within(1, 3600, "seconds")] = Field(
+        default=60, description="Seconds after which a release that is not healthy has failed."
+    )
+
+
+class App(Group):
+    """The application: its code and how it is built and run."""
+
+    name: rules.ApplicationName = Field(
+        description="Name of the application on the server: of its user, its units and its folder."
+    )
+    source: Source = Field(description="Where the code comes from: a repository or a folder.")
+    version: rules.GitReference | None = Field(
+        default=None,
+        description="Tag, branch or commit to deploy, in quotes if it looks like a number. "
+        "Default: where the repository's HEAD points, if allow_branch holds.",
+    )
+    commit: rules.Commit | None = Field(
+        default=None, description="The full commit of that version; given, nothing has to be looked up."
+    )
+    allow_branch: rules.Flag = Field(
+        default=False,
+        description="Whether version may be a branch, which moves without a change of this file. "
+        "Default: true for the stacks dev and local, false for all others.",
+    )
+    python: rules.PythonVersion | None = Field(
+        default=None, description='Python of the application, such as "3.11". Default: the python3 of the server.'
+    )
+    wsgi: rules.WsgiEntry = Field(
+        default="wsgi:app", description="Entry point as Gunicorn takes it: module:attribute or module:factory()."
+    )
+    build: rules.CommandLine | None = Field(
+        default=None, description="Command that is run in the source before a release is staged, such as npm run build."
+    )
+    migrate: rules.CommandLine = Field(
+        default="auto",
+        description="Command that brings the database up to date; auto runs flask db upgrade where there is a "
+        "migrations folder, none runs nothing.",
+    )
+    static: rules.FolderInSource | None = Field(
+        default=None, description="Folder inside the source that Nginx serves as static files, such as app/static."
+    )
+    keep: Annotated[rules.Number, rules.within(2, 100)] = Field(
+        default=5, description="Number of releases that stay on the server, the active and the previous one included."
+    )
+    packages: Annotated[tuple[rules.Package, ...], AfterValidator(rules.distinct)] = Field(
+        default=(), description="Further packages of the distribution that the application needs."
+    )
+    gunicorn: Gunicorn = Field(default_factory=Gunicorn, description="How the application server runs.")
+    health: Health = Field(default_factory=Health, description="What a release must answer before visitors reach it.")
+
+
+class StaticFiles(Group):
+    """Files that Nginx serves itself."""
+
+    url: rules.UrlFolder = Field(description="Path of the URL below which they are served, such as /static/.")
+    expires: rules.Expiry = Field(
+        default="30d", description="How long a browser may keep them, as Nginx writes it; off sends no such header."
+    )
+
+
+class Web(Group):
+    """How visitors reach the application."""
+
+    domains: Annotated[tuple[rules.Domain, ...], AfterValidator(rules.distinct)] = Field(
+        default=(), description="Host names of the site. Default: every name that reaches the server."
+    )
+    body_size: rules.BodySize = Field(default="10m", description="Largest request body, as Nginx writes it; 0: any.")
+    timeout: Annotated[rules.Number, rules.within(1, 86400, "seconds")] = Field(
+        default=60, description="Seconds that Nginx waits for the application."
+    )
+    static: StaticFiles | None = Field(
+        default=StaticFiles(url="/static/"), description="Static files of the release; null leaves them to Flask."
+    )
+    media: StaticFiles | None = Field(
+        default=StaticFiles(url="/media/"), description="Uploads that visitors may read; null serves none."
+    )
+
+
+class Layout(Group):
+    """Where things lie on the server."""
+
+    root: rules.RootFolder = Field(default="/srv", description="Folder that holds the application's folder.")
+
+
+class Settings(Group):
+    """Everything that a stack says."""
+
+    stack: str = Field(description="Name of the stack.")
+    server: LocalServer = Field(description="Where the application runs.")
+    app: App = Field(description="The application: its code and how it is built and run.")
+    web: Web = Field(default_factory=Web, description="How visitors reach the application.")
+    env: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
+        default={},
+        description="Environment of the application, in plain text. A number that starts with 0 needs quotes.",
+    )
+    secrets: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
+        default={}, repr=False, description="Environment of the application that is encrypted."
+    )
+    layout: Layout = Field(default_factory=Layout, description="Where things lie on the server.")
+    digest_key: rules.DigestKey | None = Field(
+        default=None,
+        repr=False,
+        description="Key of the digests that stand for secrets in previews; needed where there are secrets.",
+    )

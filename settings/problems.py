@@ -1,0 +1,194 @@
+"""From what pydantic found to lines that a person can act on: `key: rule (got value): how to fix it`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from settings import models
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pydantic_core import ErrorDetails
+
+NAMESPACE = "flaskhost"
+ALWAYS_SECRET = frozenset({"secrets", "digest_key"})
+NOTHING = "nothing"
+LONGEST_SHOWN = 80
+"""Characters of a value that a message repeats."""
+
+# Group by group in the order of Settings; what is unknown comes last.
+ORDER = [name for name in models.Settings.model_fields if name != "stack"]
+KINDS_OF_SERVER = ("local",)
+
+Place = tuple[str | int, ...]
+
+# What pydantic finds by itself, by its error type: the rule, and how to repair it.
+STANDARD: dict[str, tuple[str, str]] = {
+    "model_type": ("must be a group of settings", "write it as name: value lines, indented below the key"),
+    "mapping_type": ("must be a group of names and values", "write it as NAME: value lines, indented below the key"),
+    "dict_type": ("must be a group of names and values", "write it as NAME: value lines, indented below the key"),
+    "tuple_type": ("must be a list", "write it in brackets, such as [first, second]"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One wrong setting."""
+
+    place: Place
+    rule: str
+    got: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Return the line that a person reads."""
+        return f"{NAMESPACE}:{written(self.place)}: {self.rule} (got {self.got}): {self.fix}"
+
+
+class ConfigurationError(Exception):
+    """The stack configuration is wrong; its text is the whole list, one problem a line."""
+
+    def __init__(self, problems: Collection[Problem]) -> None:
+        """Take the problems and bring them into the order of the settings."""
+        self.problems = tuple(sorted(set(problems), key=_rank))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _rank(problem: Problem) -> tuple[int, str, str]:
+    first = problem.place[0]
+    position = ORDER.index(first) if first in ORDER else len(ORDER)
+    return position, written(problem.place), problem.rule
+
+
+def written(place: Place) -> str:
+    """Return a place as Pulumi's own --path writes it: app.health.path, web.domains[0], env["odd name"]."""
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif re.fullmatch(r"[A-Za-z0-9_-]{1,100}", part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(_cut(part))}]"
+    return text
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: on one line, cut, and without what a URL says before its @."""
+    if value is None:
+        return "null"
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=True, default=str)
+    except (TypeError, ValueError):
+        text = f"a {type(value).__name__}"
+    # Up to the last @ before a slash: a password may hold an @ itself.
+    text = re.sub(r"(//)[^/\s]*@", r"\1[hidden]@", text)
+    quote = text[-1] if text[-1:] in ("'", '"') else ""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…{quote} ({len(text)} characters)"
+
+
+def at(config: Mapping[str, Any], place: Place) -> Any:
+    """Return what the configuration holds at a place, or None."""
+    value: Any = config
+    try:
+        for part in place:
+            value = value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return value
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was given, and which top-level keys of it must not be shown."""
+
+    config: Mapping[str, Any]
+    secret_keys: frozenset[str]
+
+    def problem(self, place: Place, rule: str, fix: str) -> Problem:
+        """Return a problem with the value that stands at its place, unless it is secret."""
+        secret = place[0] in ALWAYS_SECRET or place[0] in self.secret_keys
+        return Problem(place, rule, "[secret]" if secret else shown(at(self.config, place)), fix)
+
+
+def translated(error: ErrorDetails, given: Given) -> Problem:
+    """Return pydantic's finding as a problem of ours."""
+    place = _place(error["loc"])
+    kind = error["type"]
+    context = error.get("ctx", {})
+    if kind == "extra_forbidden":
+        # Not its value: who mistypes "secrets" has written a secret below the wrong key.
+        return Problem(place, "is not a setting", repr(_cut(str(place[-1]))), _suggestion(place))
+    if kind == "missing":
+        return Problem(place, "must be given", NOTHING, _example(place))
+    if kind == "literal_error":
+        return given.problem(place, f"must be {context['expected']}", "write it like that")
+    if kind == "flaskhost":
+        rule, fix = str(context["rule"]), str(context["fix"])
+    else:
+        rule, fix = STANDARD.get(kind, ("is not valid", "see its description in the reference of settings"))
+    return given.problem(place, rule, fix)
+
+
+def _place(location: Place) -> Place:
+    """Return the place in the configuration: pydantic adds the kind of a source, and [key] behind a wrong name."""
+    parts = [part for part in location if part != "[key]"]
+    if parts[:2] == ["app", "source"] and len(parts) > 2:
+        del parts[2]
+    return tuple(parts)
+
+
+def _example(place: Place) -> str:
+    examples: dict[Place, str] = {
+        ("server",): "write kind: local below flaskhost:server",
+        ("server", "kind"): f"write one of: {', '.join(KINDS_OF_SERVER)}",
+        ("app",): "write at least name and source below flaskhost:app",
+        ("app", "name"): "write a name such as guestbook",
+        ("app", "source"): "write a repository or a folder below it",
+        ("app", "source", "repository"): "write a repository, or a folder instead",
+    }
+    return examples.get(place, f"add {place[-1]} below {written(place[:-1])}")
+
+
+def _known(model: Any = models.Settings, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the place of every setting that has a name of its own."""
+    for name, field in model.model_fields.items():
+        here = (*above, name)
+        if here == ("stack",):
+            continue
+        yield here
+        for inner in _models_in(field.annotation):
+            yield from _known(inner, here)
+
+
+def _models_in(annotation: Any) -> Iterator[type[models.Group]]:
+    if isinstance(annotation, type) and issubclass(annotation, models.Group):
+        yield annotation
+        return
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)
+
+
+KNOWN = tuple(dict.fromkeys(_known()))
+
+
+def _suggestion(place: Place) -> str:
+    """Name the setting that was probably meant: beside the wrong one, else anywhere."""
+    name, above = str(place[-1]), place[:-1]
+    beside = [known[-1] for known in KNOWN if known[:-1] == above]
+    close = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {written((*above, close[0]))}?"
+    elsewhere = [known for known in KNOWN if known[-1] == name]
+    if elsewhere:
+        return f"did you mean {written(elsewhere[0])}?"
+    return f"remove it; what there is: {', '.join(beside)}"
