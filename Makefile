@@ -1,0 +1,35 @@
+# The words that a newcomer needs. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-fast lint bench lock
+
+SETUP := ops/setup/start
+RUN := $(SETUP) run
+# Further words for pytest: make test PYTEST='tests/unit -k release'
+PYTEST ?=
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
+
+demo: ## deploy the bundled application to a server in a container; VERSION=v1.1.0 deploys that version
+	@$(SETUP) containers
+	@$(RUN) python -m ops.demo up $(if $(VERSION),--version '$(VERSION)')
+
+demo-down: ## remove everything that the demo made
+	@$(RUN) python -m ops.demo down
+
+test: ## run every test, with a real engine and real servers
+	@$(SETUP) containers
+	@$(RUN) python -m pytest $(PYTEST)
+
+test-fast: ## run the tests that need no server
+	@$(RUN) python -m pytest -m 'not e2e' $(PYTEST)
+
+lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what host/ may use
+	@$(SETUP) lint
+
+bench: ## measure first deploy, no-op, release and rollback
+	@$(SETUP) containers
+	@$(RUN) python -m bench
+
+lock: ## write requirements.txt anew from pyproject.toml
+	@$(SETUP) lock

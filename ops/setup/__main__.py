@@ -1,0 +1,106 @@
+"""`ops/setup/start [COMMAND]`: see USAGE."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+
+from ops.setup import cache, stacks, workplace
+from ops.setup.errors import SetupError
+
+USAGE = """\
+usage: ops/setup/start [COMMAND]
+
+  all               make the environment, Pulumi and its plugins, where they are missing (the default)
+  containers        the same, and a container engine
+  run PROGRAM …     the same as `all`, then run a program with them (./pulumi is `run pulumi`)
+  lint              the same as `all`, then every check of the code
+  lock              write requirements.txt anew from pyproject.toml
+  status            say which ways were taken; makes nothing
+
+Everything is kept in $FLASKHOST_CACHE, by default ~/.cache/flaskhost.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Run one command; return the exit status."""
+    command, *rest = words or ["all"]
+    if command == "run" and rest:
+        return run(rest)
+    if command == "all":
+        say(ready())
+    elif command == "containers":
+        say(ready())
+        from ops.setup import containers  # noqa: PLC0415 - the fast path does without
+
+        print(f"set-up: containers by {containers.ensure()}", file=sys.stderr)
+    elif command == "lint":
+        from ops.setup import lint  # noqa: PLC0415 - the fast path does without
+
+        return lint.main(ready().variables())
+    elif command == "lock":
+        from ops.setup import environment  # noqa: PLC0415 - the fast path does without
+
+        environment.compile_lock()
+    elif command == "status":
+        found = workplace.load()
+        print("\n".join(found.ways) if found else "nothing was set up yet: run ops/setup/start")
+    else:
+        print(USAGE, end="", file=sys.stdout if command in ("help", "--help", "-h") else sys.stderr)
+        return 0 if command in ("help", "--help", "-h") else 2
+    return 0
+
+
+def ready() -> workplace.Workplace:
+    """Return what programs need to know, after making what is missing."""
+    found = workplace.load()
+    return found if found and found.is_current() else make()
+
+
+def make() -> workplace.Workplace:
+    """Do the whole set-up; each step by itself does nothing where nothing is missing."""
+    from ops.setup import engine, environment, plugins  # noqa: PLC0415 - the fast path does without
+
+    with cache.lock():
+        environment.ensure()
+        pulumi = engine.ensure()
+        plugin = plugins.ensure(pulumi)
+        found = workplace.Workplace(
+            made_from=workplace.digest(),
+            engine=str(pulumi.folder),
+            plugin=str(plugin.program),
+            home=str(plugin.home or ""),
+            checked=time.time(),
+            ways=(f"engine: {pulumi.way}", f"plugins: {plugin.way}"),
+        )
+        found.save()
+    return found
+
+
+def say(found: workplace.Workplace) -> None:
+    """Say in a line each what is used."""
+    for way in found.ways:
+        print(f"set-up: {way}", file=sys.stderr)
+
+
+def run(words: list[str]) -> int:
+    """Become another program, in the project's environment."""
+    variables = ready().variables()
+    if words[0] == "pulumi":
+        variables = stacks.prepare(words[1:], variables)
+    program = shutil.which(words[0], path=variables["PATH"])
+    if program is None:
+        raise SetupError(f"There is no program {words[0]} on PATH.\n  Next: install it, or check its name")
+    os.execve(program, words, variables)  # noqa: S606 - nothing of ours is left to do
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SetupError as error:
+        print(f"set-up: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools names the main package, so that Go's own commands see what this module is for.
+package tools
+
+import _ "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"

@@ -1,0 +1,114 @@
+"""Which stack a Pulumi command means, and what the stacks `local` and `dev` need to work at once.
+
+These two hold no real secret: their passphrase is the word `local`, and their stack files in the tree are encrypted
+with it. Every other stack is the user's own, with a passphrase or a provider of secrets that set-up never sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ops.setup import cache
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+OPEN_STACKS = ("local", "dev")
+PASSPHRASE = "local"  # noqa: S105 - it guards nothing, see above
+
+PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+NEED_A_STACK = ("up", "update", "preview", "pre", "refresh", "destroy", "down", "config")
+"""The commands before which a stack that was never initialised is initialised."""
+
+PROJECT_FILE = cache.TREE / "Pulumi.yaml"
+
+
+def prepare(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for `pulumi <words>`, after the stack that it means was made ready."""
+    variables = dict(environment)
+    stack = meant(words, environment)
+    if stack is None or stack.rsplit("/", 1)[-1] not in OPEN_STACKS:
+        return variables
+    if not any(name in environment for name in PASSPHRASE_VARIABLES):
+        variables["PULUMI_CONFIG_PASSPHRASE"] = PASSPHRASE
+    if any(word in NEED_A_STACK for word in words) and not any(word in ("-h", "--help") for word in words):
+        _initialise(stack, variables)
+    return variables
+
+
+def meant(words: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Return the stack that a command line means: named in it, by PULUMI_STACK, or selected earlier."""
+    for index, word in enumerate(words):
+        if word == "--":
+            break
+        if word in ("--stack", "-s"):
+            return words[index + 1] if index + 1 < len(words) else None
+        if word.startswith("--stack="):
+            return word.removeprefix("--stack=")
+        if re.match(r"-s[^-]", word):
+            return word[2:].removeprefix("=")
+    return environment.get("PULUMI_STACK") or _selected(environment)
+
+
+def _selected(environment: Mapping[str, str]) -> str | None:
+    """Return the stack that `pulumi stack select` chose, from the file where the CLI keeps it."""
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    # The CLI names the file after the project and the digest of the path of its Pulumi.yaml.
+    place = hashlib.sha1(str(PROJECT_FILE).encode(), usedforsecurity=False).hexdigest()
+    try:
+        kept = json.loads((home / "workspaces" / f"{_project('name')}-{place}-workspace.json").read_text())
+    except (OSError, ValueError):
+        return None
+    stack = kept.get("stack")
+    return stack if isinstance(stack, str) and stack else None
+
+
+def _project(key: str) -> str:
+    """Return a plain value of Pulumi.yaml (`name`, or `url` of the backend); set-up has no parser of YAML."""
+    try:
+        text = PROJECT_FILE.read_text()
+    except OSError:
+        return ""
+    pattern = r"^name:\s*(\S+)" if key == "name" else r"^backend:\s*(?:\n\s+|\{\s*)url:\s*([^\s}]+)"
+    found = re.search(pattern, text, flags=re.MULTILINE)
+    return found.group(1).strip("\"'") if found else ""
+
+
+def state_file(stack: str, environment: Mapping[str, str]) -> Path | None:
+    """Return where a backend of files keeps the stack's state, None for any other backend."""
+    url = environment.get("PULUMI_BACKEND_URL") or _project("url")
+    if not url.startswith("file://"):
+        return None
+    place = Path(url.removeprefix("file://")).expanduser()
+    root = place if place.is_absolute() else cache.TREE / place
+    return root / ".pulumi" / "stacks" / _project("name") / f"{stack.rsplit('/', 1)[-1]}.json"
+
+
+def _initialise(stack: str, variables: Mapping[str, str]) -> None:
+    """Make the stack where the backend does not know it yet, so that `./pulumi up --stack local` works at once."""
+    state = state_file(stack, variables)
+    if state is None or state.exists() or state.with_name(f"{state.name}.gz").exists():
+        return
+    words = ["pulumi", "stack", "init", stack, "--no-select", "--non-interactive"]
+    made = subprocess.run(
+        words,
+        env=dict(variables),
+        cwd=cache.TREE,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if made.returncode != 0 and not state.exists():
+        # Not the end: the command itself says what is wrong, in its own words.
+        print(f"set-up: the stack {stack} could not be initialised: {made.stderr.strip()}", file=sys.stderr)
+    elif made.returncode == 0:
+        print(f"set-up: initialised the stack {stack} in {os.path.relpath(state.parent)}", file=sys.stderr)
