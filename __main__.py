@@ -1,0 +1,34 @@
+"""The deploy, in order. Where: server. What: release. How it is reached: site. How we know: checks."""
+
+import os
+from pathlib import Path
+
+import pulumi
+
+import host_command
+import rendering
+from components import configuration
+from components.checks import Checks
+from components.host import HostBase
+from components.release import Release
+from components.server import provision
+from components.site import Site
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("FLASKHOST_CACHE") or Path("~/.cache/flaskhost").expanduser())
+
+settings = configuration.load()
+source = configuration.resolve(settings.app, base=HERE, cache=CACHE / "sources")
+command = host_command.pack(CACHE / "host")
+plan = rendering.plan(settings, source)
+name = settings.app.name
+
+host = provision(settings)
+base = HostBase(name, host, command, plan)
+site = Site(name, host, command, plan, depends_on=[base.ready])
+release = Release(name, host, command, plan, source, base)
+checks = Checks(name, host, command, plan, depends_on=[site.ready, release.switched])
+
+pulumi.export("url", plan.url)
+pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": plan.release})
+pulumi.export("verified", checks.verified)

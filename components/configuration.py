@@ -1,0 +1,69 @@
+"""Reads the configuration of the stack from Pulumi."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pulumi
+import sources
+from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
+
+import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAND_IN = "FLASKHOST_STAND_IN"
+
+
+def load() -> settings.Settings:
+    """Return the settings of the stack; end the program with all that is wrong in them, before any resource is made.
+
+    The decrypted values are read as Pulumi hands them to a program (PULUMI_CONFIG): `pulumi.Config` would wrap each
+    secret in an Output, and a keyed digest of it could not be in a text that preview shows.
+    """
+    prefix = f"{pulumi.get_project()}:"
+    given: dict[str, Any] = {}
+    for key, text in get_config_env().items():
+        if key.startswith(prefix):
+            given[key.removeprefix(prefix)] = text
+            with contextlib.suppress(ValueError):
+                given[key.removeprefix(prefix)] = json.loads(text)
+    secret = {key.removeprefix(prefix) for key in get_config_secret_keys_env()}
+    try:
+        found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret)
+    except settings.ConfigurationError as error:
+        stop(str(error))
+    refuse_stand_in(found.server.kind)
+    return found
+
+
+def refuse_stand_in(kind: str) -> None:
+    """End the program where the stand-in of the command plugin would act on anything but a local container."""
+    if kind != "local" and os.environ.get(STAND_IN):
+        stop(
+            f"flaskhost:server.kind: {kind} needs the official plugin `command`, and only the stand-in for tests is "
+            "here: install it with `pulumi plugin install resource command 1.2.1`"
+        )
+
+
+def resolve(app: settings.App, *, base: Path, cache: Path) -> sources.Resolved:
+    """Return the code that the stack asks for; end the program where it can't be had.
+
+    Args:
+        app: the application's settings.
+        base: folder that relative paths of the stack file start from.
+        cache: folder for what is fetched and packed.
+    """
+    try:
+        return sources.resolve(app.source, app.version, app.commit, base=base, cache=cache)
+    except sources.SourceError as error:
+        stop(str(error))
+
+
+def stop(message: str) -> NoReturn:
+    """End the program with a message and no traceback."""
+    raise pulumi.RunError(message)

@@ -1,0 +1,67 @@
+"""The command line of `flaskhost` on the host.
+
+`flaskhost VERB APP < document` is what `pulumi up` calls; `flaskhost status|releases APP` is for people;
+`flaskhost start|stop|reload APP` is what `<app>.service` calls.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Callable, Dict, List
+
+from flaskhost import transient
+from flaskhost.shell import Failure
+from flaskhost.verbs import base, checks, environment, prepare, site, stage, status, switch, umbrella
+
+UP: Dict[str, transient.Work] = {
+    "base": base.base,
+    "site": site.site,
+    "environment": environment.environment,
+    "prepare": prepare.prepare,
+    "stage": stage.stage,
+    "switch": switch.switch,
+    "checks": checks.checks,
+}
+UNIT: Dict[str, Callable[[str], None]] = {"start": umbrella.start, "stop": umbrella.stop, "reload": umbrella.reload}
+
+
+def main(words: List[str]) -> int:
+    """Run the command; return its exit status."""
+    try:
+        return _run(words)
+    except Failure as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+
+
+def _run(words: List[str]) -> int:
+    verb, app = words if len(words) == 2 else ("", "")
+    if verb == "--worker":
+        return transient.worker(app, UP)
+    if verb in UP:
+        return transient.front(verb, app, sys.stdin.read(), _program())
+    if verb in UNIT:
+        UNIT[verb](app)
+        return 0
+    if verb == "status":
+        print(json.dumps(status.status(app), indent=2))
+        return 0
+    if verb == "releases":
+        for row in status.every(app):
+            print(f"{row['state']:7} {row['version']:20} {row['release'][:8]}  {row['created']}  {row['folder']}")
+        return 0
+    raise Failure(f"usage: flaskhost {{{'|'.join([*UP, *UNIT, 'status', 'releases'])}}} APP")
+
+
+def _program() -> str:
+    """Return the installed command; an archive that was just uploaded installs itself first."""
+    here = Path(sys.path[0] if Path(sys.path[0]).is_file() else sys.argv[0]).resolve()
+    if here.is_file() and here.suffix == ".pyz":
+        return str(base.install(str(here), here.stem.split("-")[-1]))
+    return str(here)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""The virtual environment of a release, shared by all releases with the same dependencies and Python."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from flaskhost.accounts import BUILDER, as_builder
+from flaskhost.files import directory, own_tree, remove, write
+from flaskhost.layout import Layout
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run
+
+REQUIREMENTS = "requirements.txt"
+BUILD_SECONDS = 1800
+# Written last: a folder without it is what a killed build left behind.
+COMPLETE = ".complete"
+INCLUDE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]+(\S+)")
+LOCAL = re.compile(r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)")
+
+
+def ensure(  # noqa: PLR0913 - what the environment is made of
+    paths: Layout, source: Path, tree: str, python: Optional[str], gunicorn: str, uv: str, progress: Progress
+) -> str:
+    """Have a virtual environment with what `requirements.txt` names; return the name of its folder in `venvs/`.
+
+    Args:
+        paths: layout of the application.
+        source: the release's code, readable by the builder.
+        tree: digest of the code; it counts only where the requirements install a part of it.
+        python: version such as `3.11`, or None for the system's.
+        gunicorn: version to install where the requirements do not bring Gunicorn.
+        uv: the uv program.
+        progress: told what is done.
+
+    Raises:
+        Failure: no requirements.txt, or uv could not install; the message holds what uv said.
+    """
+    lines = _requirements(source, REQUIREMENTS)
+    local = [tree] if any(LOCAL.search(line) for line in lines) else []
+    interpreter = python or "/usr/bin/python3"
+    exact = [interpreter, "" if python else platform.python_version(), gunicorn]
+    identity = "\n".join([*exact, *local, *lines]) + "\n"
+    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    venv = paths.venvs / name
+    if (venv / COMPLETE).exists():
+        progress.say(f"dependencies: there already ({name})")
+        return name
+    progress.say(f"dependencies: installing {REQUIREMENTS} with uv")
+    remove(venv)
+    directory(venv, mode=0o700, owner=BUILDER, group=BUILDER)
+    _install(venv, source, interpreter, gunicorn, uv)
+    own_tree(venv, owner="root", group=paths.app)
+    write(venv / COMPLETE, identity, mode=0o640, group=paths.app)
+    return name
+
+
+def environment() -> Dict[str, str]:
+    """Return the variables that uv runs with.
+
+    Files are copied out of the cache, never linked: the builder owns the cache and must not be able to change what
+    an application runs.
+    """
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    return {
+        "HOME": "/var/cache/flaskhost",
+        "SSL_CERT_FILE": bundle,
+        "UV_CACHE_DIR": "/var/cache/flaskhost/uv",
+        "UV_COMPILE_BYTECODE": "1",
+        "UV_LINK_MODE": "copy",
+        "UV_NO_CONFIG": "1",
+        "UV_NO_PROGRESS": "1",
+        "UV_PYTHON_INSTALL_DIR": "/var/cache/flaskhost/python",
+    }
+
+
+def _install(venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str) -> None:
+    try:
+        # --allow-existing: the folder is there, made for the builder alone.
+        _as_builder([uv, "venv", "--quiet", "--allow-existing", "--python", interpreter, str(venv)], source)
+        pip = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python")]
+        _as_builder([*pip, "-r", REQUIREMENTS], source)
+        if not (venv / "bin" / "gunicorn").exists():
+            _as_builder([*pip, f"gunicorn=={gunicorn}"], source)
+    except Failure as failure:
+        raise Failure(f"the dependencies in {REQUIREMENTS} could not be installed:\n{failure}") from None
+
+
+def _as_builder(words: List[str], source: Path) -> None:
+    run(as_builder(words), cwd=str(source), env=environment(), timeout=BUILD_SECONDS)
+
+
+def _requirements(source: Path, name: str) -> List[str]:
+    """Return the lines of a requirements file and of those that it includes."""
+    path = source / name
+    if not path.is_file():
+        raise Failure(f"{name} is missing in the source: add it with pinned versions (package==1.2.3)")
+    lines: List[str] = []
+    for line in path.read_text().splitlines():
+        lines.append(line.strip())
+        included = INCLUDE.match(line.strip())
+        if included:
+            lines += _requirements(path.parent, included.group(1))
+    return lines

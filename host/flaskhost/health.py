@@ -1,0 +1,83 @@
+"""Asks a slot for its health over its socket, as a visitor would be answered through Nginx."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure
+
+ASK_SECONDS = 10.0
+PAUSE_SECONDS = 0.05
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, host: str, timeout: float) -> None:
+        """Connect to the socket at `path`; `host` is what the Host header says."""
+        super().__init__(host, timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(path: Path, host: str, url: str, timeout: float) -> Tuple[Optional[int], str]:
+    """Ask once; return the status and the start of the answer, or None and why there was none."""
+    connection = UnixConnection(path, host, timeout)
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}
+    try:
+        connection.request(
+            "GET", url, headers={**headers, "User-Agent": "flaskhost-health-check", "Connection": "close"}
+        )
+        answer = connection.getresponse()
+        return answer.status, answer.read(500).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        return None, str(error) or type(error).__name__
+    finally:
+        connection.close()
+
+
+def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]], progress: Progress) -> float:
+    """Wait until the release has given the healthy answers in a row that the stack asks for.
+
+    Args:
+        path: socket of the slot.
+        check: host (for the Host header), path, status (expected), attempts (answers in a row), seconds (deadline).
+        gave_up: returns why there is no use in waiting on (the unit died), or None.
+        progress: told how it went.
+
+    Returns:
+        Seconds until healthy.
+
+    Raises:
+        Failure: not healthy in time, or no use in waiting; the message holds the last answer.
+    """
+    begin = time.monotonic()
+    good, last = 0, "no answer"
+    while good < check["attempts"]:
+        left = check["seconds"] - (time.monotonic() - begin)
+        why = gave_up()
+        if why:
+            raise Failure(f"the release does not stay up: {why}")
+        if left <= 0:
+            rule = (
+                f"{check['attempts']} answers {check['status']} in a row from {check['path']} in {check['seconds']} s"
+            )
+            raise Failure(f"the release is not healthy: wanted {rule}, last seen: {last}")
+        status, text = ask(path, check["host"], check["path"], min(ASK_SECONDS, max(left, 0.1)))
+        last = f"{status} {text}" if status else text
+        good = good + 1 if status == check["status"] else 0
+        if not good:
+            time.sleep(PAUSE_SECONDS)
+    seconds = time.monotonic() - begin
+    progress.say(f"healthy: {check['attempts']} answers {check['status']} from {check['path']} after {seconds:.2f} s")
+    return seconds

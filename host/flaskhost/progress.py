@@ -1,0 +1,65 @@
+"""What a verb says while it works, and what nobody may ever read in it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import IO, Iterable, Optional
+
+# A line of more than 64 KiB may hang pulumi-command, and Pulumi keeps what a step prints: be brief.
+LONGEST_LINE = 2000
+MOST_LINES = 200
+HIDDEN = "[secret]"
+# Shorter values occur by chance in any text; hiding them would hide the text.
+SHORTEST_SECRET = 4
+URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):([^\s@/]+)@")
+
+
+class Scrubber:
+    """Removes values of the environment from text."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        """Hide each of `values`, and each line of a value that has several."""
+        self._values: list[str] = []
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Hide these as well."""
+        known = set(self._values)
+        for value in values:
+            known.update(part for part in (value, *value.split("\n")) if len(part) >= SHORTEST_SECRET)
+        # The longest first: a value may be part of another one.
+        self._values = sorted(known, key=len, reverse=True)
+
+    def clean(self, text: str) -> str:
+        """Return `text` without any of the values and without passwords in URLs, cut to a sensible size."""
+        for value in self._values:
+            text = text.replace(value, HIDDEN)
+        text = URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+        lines = [line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " […]" for line in text.split("\n")]
+        if len(lines) > MOST_LINES:
+            half = MOST_LINES // 2
+            lines = [*lines[:half], f"[… {len(lines) - MOST_LINES} lines left out …]", *lines[-half:]]
+        return "\n".join(lines)
+
+
+class Progress:
+    """Lines with the time since the verb began."""
+
+    def __init__(self, log: Optional[IO[str]] = None) -> None:
+        """Write to `log` as well as to standard error."""
+        self.scrubber = Scrubber()
+        self._begin = time.monotonic()
+        self._log = log
+
+    def say(self, text: str) -> None:
+        """Say one thing, in one or more lines, without any secret."""
+        clean = self.scrubber.clean(text)
+        first, *rest = clean.split("\n")
+        line = "\n".join(
+            [f"[{time.monotonic() - self._begin:6.2f} s] {first}", *(f"           {part}" for part in rest)]
+        )
+        for stream in (self._log, sys.stderr):
+            if stream is not None:
+                print(line, file=stream, flush=True)

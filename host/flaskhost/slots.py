@@ -1,0 +1,97 @@
+"""The two places where a release can run, and the one pointer that says which of them visitors reach."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, Optional
+
+from flaskhost import health, layout, releases, systemd
+from flaskhost.files import link, write
+from flaskhost.layout import Layout
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run
+
+# A queue that does not empty belongs to a release that does not accept any more; stopping it is right then.
+QUEUE_SECONDS = 30.0
+# In a container with cgroup v1, systemd does not hear that the last process is gone, and waits for TimeoutStopSec.
+DISCARD_SECONDS = 3.0
+
+
+def fill(paths: Layout, colour: str, release: releases.Release) -> None:
+    """Make a slot that is not running hold a release: its links, then its units, checked before systemd reads them."""
+    slot = paths.slot(colour)
+    for name, target in (
+        ("release", f"../../releases/{release.facts['folder']}"),
+        ("venv", f"../../venvs/{release.facts['venv']}"),
+        ("static", f"../../static/{release.digest}"),
+        ("env", f"../../config/{release.digest}/env"),
+        ("config", f"../../config/{release.digest}"),
+    ):
+        link(slot / name, target)
+    changed = False
+    for kind, name in (("socket", layout.socket(paths.app, colour)), ("service", layout.service(paths.app, colour))):
+        text = (paths.config(release.digest) / f"gunicorn.{kind}").read_text()
+        changed = write(paths.units / name, text) or changed
+    if changed:
+        said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
+        if said.returncode or layout.service(paths.app, colour) in said.stdout:
+            raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
+        systemd.systemctl("daemon-reload")
+
+
+def start(paths: Layout, colour: str) -> None:
+    """Start a slot's socket and service; returns when Gunicorn has said that it is up, or has failed."""
+    systemd.systemctl("start", layout.socket(paths.app, colour))
+    systemd.systemctl("start", layout.service(paths.app, colour), check=False)
+
+
+def stop(paths: Layout, colour: str) -> None:
+    """Stop a slot gracefully: Gunicorn ends the requests that it has taken."""
+    systemd.systemctl("stop", layout.service(paths.app, colour), layout.socket(paths.app, colour), check=False)
+    systemd.systemctl("reset-failed", layout.service(paths.app, colour), check=False)
+
+
+def discard(paths: Layout, colour: str) -> None:
+    """Stop a slot that no visitor has reached: at once, and without waiting long for systemd to see it empty."""
+    units = (layout.service(paths.app, colour), layout.socket(paths.app, colour))
+    systemd.systemctl("kill", "--signal=KILL", units[0], check=False)
+    systemd.systemctl("stop", "--no-block", *units, check=False)
+    until = time.monotonic() + DISCARD_SECONDS
+    while systemd.show(units[0], "ActiveState").get("ActiveState") == "deactivating" and time.monotonic() < until:
+        time.sleep(0.05)
+    systemd.systemctl("reset-failed", *units, check=False)
+
+
+def died(paths: Layout, colour: str) -> Optional[str]:
+    """Return why the service of a slot is not up to anything any more, or None while it may still become healthy."""
+    facts = systemd.show(layout.service(paths.app, colour), "ActiveState", "SubState", "NRestarts", "ExecMainStatus")
+    restarts = int(facts.get("NRestarts") or 0)
+    if restarts or facts.get("ActiveState") in ("failed", "inactive"):
+        state = f"{facts.get('ActiveState')}/{facts.get('SubState')}"
+        return f"its service ended with status {facts.get('ExecMainStatus')} ({state}, restarts: {restarts})"
+    return None
+
+
+def healthy(paths: Layout, colour: str, check: Dict[str, Any], progress: Progress) -> float:
+    """Wait until a slot is healthy; see `health.wait`."""
+    return health.wait(paths.socket(colour), check, lambda: died(paths, colour), progress)
+
+
+def point(paths: Layout, colour: str) -> None:
+    """Let visitors reach that slot: one rename."""
+    link(paths.active, f"slots/{colour}")
+
+
+def drain(paths: Layout, colour: str, progress: Progress) -> None:
+    """Wait until the queue of a slot's socket is empty: what waits in it when the service stops would be reset.
+
+    ss(8) shows the connections that nobody has accepted yet as Recv-Q of a listening socket.
+    """
+    begin = time.monotonic()
+    while time.monotonic() - begin < QUEUE_SECONDS:
+        lines = run(["ss", "-xlH", "src", str(paths.socket(colour))], check=False).stdout.split("\n")
+        waiting = sum(int(line.split()[2]) for line in lines if len(line.split()) > 2)
+        if not waiting:
+            return
+        time.sleep(0.02)
+    progress.say(f"drain: requests still wait for {colour} after {QUEUE_SECONDS:g} s; stopping it all the same")

@@ -1,0 +1,69 @@
+"""The few words of systemd that the verbs use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+from flaskhost.shell import run, succeeds
+
+# Above the graceful timeout of any release plus the start of a slow application.
+PATIENCE = 300.0
+
+
+def systemctl(*words: str, timeout: float = PATIENCE, check: bool = True) -> str:
+    """Run systemctl and return what it prints."""
+    return run(["systemctl", "--no-ask-password", *words], timeout=timeout, check=check).stdout
+
+
+def is_active(unit: str) -> bool:
+    """Tell whether a unit is active."""
+    return succeeds(["systemctl", "is-active", "--quiet", unit])
+
+
+def is_enabled(unit: str) -> bool:
+    """Tell whether a unit starts at boot."""
+    return succeeds(["systemctl", "is-enabled", "--quiet", unit])
+
+
+def show(unit: str, *names: str) -> Dict[str, str]:
+    """Return properties of a unit by name."""
+    lines = systemctl("show", unit, *(f"--property={name}" for name in names), check=False).splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def journal(units: Sequence[str], *, since: float, lines: int = 120) -> str:
+    """Return what the units have logged since a time.
+
+    Args:
+        units: names of units.
+        since: seconds since the epoch.
+        lines: how many of the newest lines.
+    """
+    which: List[str] = []
+    for unit in units:
+        which += ["-u", unit]
+    words = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), f"--since=@{since:.6f}", *which]
+    return run(words, check=False).stdout.rstrip()
+
+
+def transient(words: Sequence[str], *, user: str, cwd: Path, properties: Sequence[str] = ()) -> List[str]:
+    """Return the words that run `words` as a unit of its own: as `user`, in `cwd`, its output and status handed back.
+
+    Args:
+        words: program and arguments.
+        user: whose name it runs in.
+        cwd: working directory.
+        properties: further `Name=value` settings of systemd.exec(5).
+    """
+    settings = [f"User={user}", f"WorkingDirectory={cwd}", *properties]
+    return [
+        "systemd-run",
+        "--quiet",
+        "--wait",
+        "--pipe",
+        "--collect",
+        *(f"--property={one}" for one in settings),
+        "--",
+        *words,
+    ]

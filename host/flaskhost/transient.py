@@ -1,0 +1,145 @@
+"""Verbs outlive the SSH session that asked for them.
+
+`flaskhost VERB APP < document` is only the front: it hands the document to a transient unit of systemd, follows that
+unit's log and hands back its result. A cut connection ends the front, never the work; a second call with the same
+document attaches to the running unit, and one with another document waits for its turn.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Tuple
+
+from flaskhost import document, systemd
+from flaskhost.files import directory, write
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure
+
+STATE = Path(os.environ.get("FLASKHOST_ROOT", "/")) / "run/flaskhost"
+POLL_SECONDS = 0.02
+# Nothing that a verb does may take longer; systemd ends it then (systemd.service(5), RuntimeMaxSec).
+DEADLINE_SECONDS = 3600
+
+Work = Callable[[document.Document, Progress], Dict[str, Any]]
+
+
+def front(verb: str, app: str, text: str, program: str) -> int:
+    """Have the document worked on and follow that; return the exit status."""
+    asked = document.parse(text)
+    if (asked.verb, asked.app) != (verb, app):
+        raise Failure(f"the document is for `{asked.verb} {asked.app}`, the command line says `{verb} {app}`")
+    directory(STATE, mode=0o755)
+    folder = STATE / app
+    directory(folder, mode=0o700)
+    unit = f"flaskhost-{app}-{verb}.service"
+    stem = f"{verb}-{asked.digest[:16]}"
+    log, result = folder / f"{stem}.log", folder / f"{stem}.result"
+    with open(folder / f"{verb}.turn", "a", encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        ours = _current(folder, verb) == stem
+        if _runs(unit) and not ours:
+            print(f"waiting for another `flaskhost {verb} {app}` to end", file=sys.stderr, flush=True)
+            while _runs(unit):
+                time.sleep(0.2)
+        process = None
+        if ours and _runs(unit):
+            print(f"`flaskhost {verb} {app}` is running already: following it", file=sys.stderr, flush=True)
+        else:
+            for old in folder.glob(f"{verb}-*"):
+                old.unlink()
+            write(folder / f"{stem}.request", text, mode=0o600)
+            write(folder / f"{verb}.current", stem, mode=0o600)
+            log.touch(mode=0o600)
+            process = subprocess.Popen(_words(unit, program, folder / f"{stem}.request"), stdin=subprocess.DEVNULL)
+    _follow(log, result, unit, process)
+    try:
+        outcome = json.loads(result.read_text())
+    except FileNotFoundError:
+        raise Failure(
+            f"`flaskhost {verb} {app}` was ended before it had finished (see `journalctl -u {unit}`): "
+            "nothing half-done serves visitors, run `pulumi up` again"
+        ) from None
+    if outcome["ok"]:
+        print(json.dumps(outcome["result"], ensure_ascii=False))
+        return 0
+    print(f"error: {outcome['error']}", file=sys.stderr)
+    return 1
+
+
+def worker(request: str, verbs: Dict[str, Work]) -> int:
+    """Do the work of a request; this is what the transient unit runs. Return the exit status."""
+    path = Path(request)
+    text = path.read_text()
+    # It may hold secrets and has served: from here on they are in this process only.
+    path.unlink()
+    asked = document.parse(text)
+    with open(path.with_suffix(".log"), "a", encoding="utf-8") as log:
+        progress = Progress(log)
+        outcome, status = work(asked, progress, verbs[asked.verb])
+    write(path.with_suffix(".result"), json.dumps(outcome), mode=0o600)
+    return status
+
+
+def work(asked: document.Document, progress: Progress, verb: Work) -> Tuple[Dict[str, Any], int]:
+    """Do one verb; return its outcome as the front expects it, and the exit status."""
+    begin = time.monotonic()
+    try:
+        result = verb(asked, progress)
+    except Failure as failure:
+        return {"ok": False, "error": progress.scrubber.clean(str(failure))}, 1
+    except Exception as error:  # noqa: BLE001 - the reader must see what it was, and the unit must end with a result
+        progress.say(f"{type(error).__name__}: {error}")
+        return {"ok": False, "error": progress.scrubber.clean(f"{type(error).__name__}: {error} (a defect)")}, 1
+    progress.say(f"{asked.verb}: done in {time.monotonic() - begin:.2f} s")
+    return {"ok": True, "result": result}, 0
+
+
+def _words(unit: str, program: str, request: Path) -> Tuple[str, ...]:
+    properties = (f"RuntimeMaxSec={DEADLINE_SECONDS}", "StandardOutput=null", "SyslogIdentifier=flaskhost")
+    return (
+        "systemd-run",
+        *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),
+        *(f"--property={value}" for value in properties),
+        *("--", program, "--worker", str(request)),
+    )
+
+
+def _runs(unit: str) -> bool:
+    return systemd.show(unit, "ActiveState").get("ActiveState") in ("active", "activating", "deactivating")
+
+
+def _current(folder: Path, verb: str) -> str:
+    try:
+        return (folder / f"{verb}.current").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _follow(log: Path, result: Path, unit: str, process: subprocess.Popen[bytes] | None) -> None:
+    """Print the log as it grows, until the work has ended."""
+    with open(log, encoding="utf-8") as file:
+        checked = time.monotonic()
+        while True:
+            part = file.read()
+            if part:
+                sys.stderr.write(part)
+                sys.stderr.flush()
+                continue
+            if result.exists():
+                break
+            if process is not None:
+                if process.poll() is not None:
+                    break
+            elif time.monotonic() - checked > 1:
+                checked = time.monotonic()
+                if not _runs(unit):
+                    break
+            time.sleep(POLL_SECONDS)
+        sys.stderr.write(file.read())
+        sys.stderr.flush()

@@ -1,0 +1,142 @@
+"""`flaskhost base`: packages, accounts, folders, the umbrella unit and uv: all that a release finds there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+from flaskhost import accounts, layout, locks, packages, systemd
+from flaskhost.accounts import BUILDER, BUILDER_HOME
+from flaskhost.document import Document
+from flaskhost.files import directory, link, own_tree, remove, write
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run
+
+LIBRARY = "/usr/local/lib/flaskhost"
+
+
+def base(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Set up the host for one application. Input: root, stack, packages, uv, and the umbrella unit as a file."""
+    paths = layout.Layout(asked.app, asked["root"])
+    name, version = packages.distribution(paths.at("/etc/os-release"))
+    directory(paths.at("/etc/flaskhost"))
+    _claim(paths, asked["stack"])
+    with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
+        installed = packages.install(packages.wanted(name, asked["packages"]), progress)
+        progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
+        accounts.ensure(asked.app, str(paths.home), progress)
+        _folders(paths)
+        uv = _uv(asked["uv"], asked.file("uv.txt"), progress)
+        _umbrella(paths, asked.file(f"/etc/systemd/system/{asked.app}.service"))
+    facts = {"root": asked["root"], "stack": asked["stack"], "uv": str(uv)}
+    write(paths.etc / "app.json", layout.remember(asked.app, facts))
+    return {"distribution": f"{name} {version}", "installed": installed}
+
+
+def install(program: str, digest: str) -> Path:
+    """Install the archive that runs now as the `flaskhost` command of its version; return the command.
+
+    Args:
+        program: the uploaded archive (a zip file with the package in it).
+        digest: names the folder of this version.
+    """
+    folder = Path(LIBRARY) / digest
+    command = folder / "bin" / "flaskhost"
+    if not command.exists():
+        Path(LIBRARY).mkdir(parents=True, exist_ok=True)
+        new = folder.with_name(f".{digest}.{os.getpid()}")
+        remove(new)
+        shutil.unpack_archive(program, new, "zip")
+        (new / "bin").mkdir()
+        write(new / "bin" / "flaskhost", _LAUNCHER, mode=0o755)
+        own_tree(new, owner="root", group="root", readers="all")
+        run([sys.executable, "-m", "compileall", "-q", str(new)], check=False)
+        remove(folder)
+        new.rename(folder)
+    link(Path("/usr/local/bin/flaskhost"), str(command))
+    return command
+
+
+_LAUNCHER = """#!/usr/bin/python3 -I
+import pathlib, sys
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from flaskhost.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def _claim(paths: layout.Layout, stack: str) -> None:
+    """Refuse a second stack that claims the same name on this host."""
+    directory(paths.etc)
+    owner = paths.etc / "owner"
+    if owner.exists() and owner.read_text().strip() != stack:
+        raise Failure(
+            f"the application name {paths.app!r} belongs to the stack {owner.read_text().strip()!r} on this host "
+            f"(this one is {stack!r}): choose another flaskhost:app.name, or remove {owner} if that stack is gone"
+        )
+    write(owner, stack + "\n")
+
+
+def _folders(paths: layout.Layout) -> None:
+    """Make the folders with owners and modes (reference: folder-structure.txt; docs/layout.md).
+
+    Code belongs to root and is read by the application's group; Nginx's group reads static and media only.
+    """
+    app = paths.app
+    paths.home.parent.mkdir(parents=True, exist_ok=True)
+    slots = [paths.slot(colour) for colour in layout.SLOTS]
+    # In releases/ and venvs/ each folder is closed by itself: the builder must get at the one that it fills.
+    for folder in (paths.home, paths.slots, *slots, paths.run, paths.shared, paths.releases, paths.venvs):
+        directory(folder)
+    directory(paths.configs, mode=0o750, group=app)
+    directory(paths.statics, mode=0o750, group="www-data")
+    # The set-group-id bit hands new uploads to Nginx's group; the unit's umask keeps others out.
+    directory(paths.shared / "media", mode=0o2750, owner=app, group="www-data")
+    directory(paths.shared / "logs", mode=0o750, owner=app, group=app)
+    directory(paths.shared / "data", mode=0o750, owner=app, group=app)
+    for path, target in (
+        (paths.home / "app", "active/release"),
+        (paths.home / "venv", "active/venv"),
+        (paths.shared / ".env", "../active/env"),
+        (paths.shared / "static", "../active/static"),
+        (paths.run / "gunicorn.sock", "../active/gunicorn.sock"),
+    ):
+        link(path, target)
+    for colour in layout.SLOTS:
+        link(paths.slot(colour) / "gunicorn.sock", f"../../run/gunicorn-{colour}.sock")
+    # Not readable by applications: it shows what the others on this host are made of.
+    directory(paths.at(BUILDER_HOME), mode=0o700, owner=BUILDER, group=BUILDER)
+
+
+def _uv(version: str, requirements: str, progress: Progress) -> Path:
+    """Have the uv of that version on the host, from the package index, checked by its hashes; return the program."""
+    folder = Path(LIBRARY) / f"uv-{version}"
+    program = folder / "bin" / "uv"
+    if program.exists():
+        return program
+    new = folder.with_name(f".uv-{version}.{os.getpid()}")
+    remove(new)
+    new.mkdir(parents=True)
+    pins = new / "requirements.txt"
+    pins.write_text(requirements)
+    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--no-compile"]
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    trust = {"PIP_CERT": bundle, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    run([*words, "--target", str(new), "-r", str(pins)], timeout=300, env=trust)
+    remove(folder)
+    new.rename(folder)
+    progress.say(f"uv: installed {version}")
+    return program
+
+
+def _umbrella(paths: layout.Layout, text: str) -> None:
+    """Install `<app>.service` and have it started at boot."""
+    name = f"{paths.app}.service"
+    changed = write(paths.units / name, text)
+    if changed:
+        systemd.systemctl("daemon-reload")
+    if not systemd.is_enabled(name):
+        systemd.systemctl("enable", "--quiet", name)

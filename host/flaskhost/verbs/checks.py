@@ -1,0 +1,123 @@
+"""`flaskhost checks`: the post-deployment checklist (reference: deployment-sop.txt, section 6), seen, not ticked."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import time
+from typing import Any, Callable, Dict, List, Tuple
+
+from flaskhost import envfile, health, layout, releases, systemd
+from flaskhost.document import Document
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run
+from flaskhost.verbs.site import errors_since
+
+ASK_SECONDS = 15.0
+Finding = Tuple[bool, str]
+
+
+def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Go through the list; fail if a point of it does. Input: release, health, host, static, media (URLs or null)."""
+    paths = layout.known(asked.app)
+    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    begin = time.time()
+    points: List[Tuple[str, Callable[[], Finding]]] = [
+        ("active release", lambda: _pointer(paths, asked["release"])),
+        ("gunicorn", lambda: _service(paths)),
+        ("starts at boot", lambda: _boot(paths)),
+        ("nginx", _nginx),
+        ("health", lambda: _health(paths, asked)),
+        ("https", lambda: _https(asked)),
+        ("redirect to https", lambda: _redirect(asked)),
+        ("environment", lambda: _environment(paths)),
+        ("logs", lambda: _logs(paths)),
+        ("error log", lambda: _errors(paths, begin)),
+    ]
+    found = {}
+    for name, look in points:
+        try:
+            good, text = look()
+        except (Failure, OSError, http.client.HTTPException) as error:
+            good, text = False, f"{type(error).__name__}: {error}"
+        found[name] = ("ok: " if good else "FAILED: ") + progress.scrubber.clean(text)
+        progress.say(f"{'ok    ' if good else 'FAILED'} {name}: {text}")
+    bad = [name for name, text in found.items() if text.startswith("FAILED")]
+    if bad:
+        raise Failure(f"{len(bad)} of {len(found)} checks failed: {', '.join(bad)}")
+    return {"checks": found}
+
+
+def _pointer(paths: layout.Layout, digest: str) -> Finding:
+    release = releases.active(paths)
+    at = os.path.realpath(paths.home / "app")
+    return release is not None and release.digest == digest, f"{paths.home}/app is {at}"
+
+
+def _service(paths: layout.Layout) -> Finding:
+    colour = paths.active_slot() or ""
+    name = layout.service(paths.app, colour)
+    facts = systemd.show(name, "ActiveState", "SubState", "NRestarts")
+    return facts.get("SubState") == "running", f"{name} is {facts.get('ActiveState')} ({facts.get('SubState')})"
+
+
+def _boot(paths: layout.Layout) -> Finding:
+    name = f"{paths.app}.service"
+    return systemd.is_enabled(name) and systemd.is_active(name), f"{name} is enabled and active"
+
+
+def _nginx() -> Finding:
+    run(["nginx", "-t", "-q"])
+    good = systemd.is_active("nginx.service") and systemd.is_enabled("nginx.service")
+    return good, "nginx.service is active and enabled, `nginx -t` is content"
+
+
+def _health(paths: layout.Layout, asked: Document) -> Finding:
+    check = asked["health"]
+    status, text = health.ask(paths.run / "gunicorn.sock", check["host"], check["path"], ASK_SECONDS)
+    return status == check["status"], f"{check['path']} answers {status} over {paths.run}/gunicorn.sock: {text[:200]}"
+
+
+def _https(asked: Document) -> Finding:
+    check = asked["health"]
+    # The certificate may be self-signed; what is looked at here is that Nginx answers for this name with TLS.
+    trusting = ssl.create_default_context()
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", 443, timeout=ASK_SECONDS, context=trusting)
+    connection.request("GET", check["path"], headers={"Host": check["host"]})
+    status = connection.getresponse().status
+    connection.close()
+    return status == check["status"], f"https://{check['host']}{check['path']} answers {status} through Nginx"
+
+
+def _redirect(asked: Document) -> Finding:
+    connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=ASK_SECONDS)
+    connection.request("GET", "/", headers={"Host": asked["health"]["host"]})
+    answer = connection.getresponse()
+    to = answer.getheader("Location") or ""
+    connection.close()
+    return answer.status in (301, 308) and to.startswith("https://"), f"http answers {answer.status} to {to}"
+
+
+def _environment(paths: layout.Layout) -> Finding:
+    """See that the running process has every variable of its release's file."""
+    colour = paths.active_slot() or ""
+    wanted = envfile.parse((paths.slot(colour) / "env").read_text())
+    pid = systemd.show(layout.service(paths.app, colour), "MainPID")["MainPID"]
+    # As the application's user: root without CAP_SYS_PTRACE (in a container) may not look.
+    text = run(["runuser", "-u", paths.app, "--", "cat", f"/proc/{pid}/environ"]).stdout
+    seen = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+    missing = sorted(name for name, value in wanted.items() if seen.get(name) != value)
+    return not missing, f"missing or different: {', '.join(missing)}" if missing else f"{len(wanted)} variables are set"
+
+
+def _logs(paths: layout.Layout) -> Finding:
+    access = paths.at(f"/var/log/nginx/{paths.app}-access.log")
+    return access.exists() and access.stat().st_size > 0, f"{access} and the journal are written to"
+
+
+def _errors(paths: layout.Layout, since: float) -> Finding:
+    lines = errors_since(paths, since)
+    return not lines, f"{len(lines)} lines in Nginx's error log during these checks"

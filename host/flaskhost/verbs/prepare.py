@@ -1,0 +1,164 @@
+"""`flaskhost prepare`: code, dependencies, build, static files and configuration of one release, ready to start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any, Dict
+
+from flaskhost import dependencies, envfile, layout, locks, releases
+from flaskhost.accounts import BUILDER, BUILDER_HOME
+from flaskhost.document import Document
+from flaskhost.files import directory, own_tree, remove, write
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run
+from flaskhost.systemd import transient
+
+# The files of a document that belong to the release's configuration.
+CONFIGURATION = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
+COMPILE_SECONDS = 300
+
+
+def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Make a release ready to start; nothing runs of it yet but its build command.
+
+    Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
+    home of the login user), python, gunicorn, build, static, and the files of CONFIGURATION.
+    """
+    paths = layout.known(asked.app)
+    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    with locks.held(paths.state / "lock", f"prepare {asked['version']}", progress):
+        release = releases.read(paths, asked["release"])
+        _configuration(paths, release, asked)
+        if release.is_prepared():
+            progress.say(f"release {release.label} is here already")
+            return _result(release, built=False)
+        _remove_leftovers(paths, release)
+        folder = f"{releases.stamp()}-{_safe(asked['version'])}-{release.digest[:8]}"
+        facts = {"version": asked["version"], "commit": asked["commit"], "tree": asked["tree"]}
+        release.update(**facts, created=releases.stamp(), folder=folder, prepared=False)
+        progress.say(f"release {release.label}: unpacking")
+        _unpack(_archive(asked), release.source)
+        uv = paths.facts["uv"]
+        venv = dependencies.ensure(
+            paths, release.source, asked["tree"], asked["python"], asked["gunicorn"], uv, progress
+        )
+        release.update(venv=venv)
+        if asked["build"]:
+            _build(release, asked["build"], progress)
+        _compile(release)
+        own_tree(release.source, owner="root", group=asked.app)
+        _static(release, asked["static"], progress)
+        release.update(prepared=True)
+        releases.record(paths, "prepare", release)
+    return _result(release, built=True)
+
+
+def _result(release: releases.Release, *, built: bool) -> Dict[str, Any]:
+    return {"release": release.digest, "folder": release.facts["folder"], "venv": release.facts["venv"], "built": built}
+
+
+def _safe(version: str) -> str:
+    """Return a version as a part of a folder's name: a branch may hold a slash."""
+    return "".join(character if character.isalnum() or character in "._-" else "-" for character in version)[:60]
+
+
+def _configuration(paths: layout.Layout, release: releases.Release, asked: Document) -> None:
+    folder = paths.config(release.digest)
+    directory(folder, mode=0o750, group=asked.app)
+    for name in CONFIGURATION:
+        write(folder / name, asked.file(name), mode=0o640, group=asked.app)
+
+
+def _remove_leftovers(paths: layout.Layout, release: releases.Release) -> None:
+    """Remove what an earlier, ended try of the same release has left."""
+    for path in paths.releases.glob(f"*-{release.digest[:8]}"):
+        remove(path)
+    remove(release.static)
+
+
+def _archive(asked: Document) -> Path:
+    """Return the uploaded archive, in the home folder of whom the session belongs to (root or a user with sudo)."""
+    home = Path(os.path.expanduser("~" + asked.values.get("login", "root")))
+    path = home / str(asked["archive"])
+    if not path.is_file():
+        raise Failure(f"the archive of the source is missing on the host ({path}): run `pulumi up` again to upload it")
+    return path
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar file of regular files, folders and links that stay inside.
+
+    Raises:
+        Failure: a member would end up outside of `target`.
+    """
+    directory(target, mode=0o700)
+    top = os.path.realpath(target)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            at = os.path.normpath(os.path.join(top, member.name))
+            points = at
+            if member.issym():
+                points = os.path.normpath(os.path.join(os.path.dirname(at), member.linkname))
+            inside = all(path == top or path.startswith(top + os.sep) for path in (at, points))
+            if not inside or not (member.isreg() or member.isdir() or member.issym()):
+                raise Failure(f"the source holds {member.name!r}, which is no file, folder or link inside of it")
+            # Owner and extended modes are set afterwards, for the whole tree.
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            tar.extract(member, top, set_attrs=not member.issym())
+    own_tree(target, owner=BUILDER, group=BUILDER)
+
+
+def _build(release: releases.Release, command: str, progress: Progress) -> None:
+    """Run the build command in the source, as the builder.
+
+    It reads the dependencies through the application's group; what else that group may read is hidden from it.
+    """
+    progress.say(f"build: {command}")
+    paths = release.layout
+    own_tree(release.source, owner=BUILDER, group=BUILDER)
+    done = run(
+        transient(
+            ["/bin/sh", "-c", command],
+            user=BUILDER,
+            cwd=release.source,
+            properties=[
+                f"SupplementaryGroups={paths.app}",
+                f"InaccessiblePaths={paths.configs} {paths.shared}",
+                f"Environment=PATH={release.venv}/bin:/usr/local/bin:/usr/bin:/bin HOME={BUILDER_HOME}",
+                "PrivateTmp=yes",
+                "NoNewPrivileges=yes",
+            ],
+        ),
+        timeout=dependencies.BUILD_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise Failure(f"flaskhost:app.build: `{command}` ended with status {done.returncode}\n{done.stdout}".rstrip())
+
+
+def _compile(release: releases.Release) -> None:
+    """Compile the code: the application may not write beside it, and would compile at every start.
+
+    Without `site` (-S), since a .pth file of a dependency is code, and this runs as root. A file for another version
+    of Python may not compile, and is no reason to stop.
+    """
+    words = [str(release.venv / "bin" / "python"), "-I", "-S", "-m", "compileall", "-q", str(release.source)]
+    run(words, timeout=COMPILE_SECONDS, check=False)
+
+
+def _static(release: releases.Release, folder: str | None, progress: Progress) -> None:
+    """Copy the static files to where Nginx may read them, and only them."""
+    remove(release.static)
+    if folder is None:
+        directory(release.static, mode=0o750, group="www-data")
+        return
+    source = release.source / folder
+    if not source.is_dir() or release.source not in source.resolve().parents:
+        raise Failure(f"flaskhost:app.static: must be a folder of the source (got {folder!r}): name one that is there")
+    shutil.copytree(source, release.static, symlinks=False)
+    own_tree(release.static, owner="root", group="www-data")
+    progress.say(f"static: {folder} is ready for Nginx")

@@ -1,0 +1,123 @@
+"""`flaskhost site`: how visitors reach the application: Nginx and the certificate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from flaskhost import layout, locks, systemd
+from flaskhost.document import Document
+from flaskhost.files import directory, link, remove, write
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run, succeeds
+
+# The first line of every file that flaskhost writes (templates/): what does not have it is somebody else's.
+OURS = "made by flaskhost"
+CERTIFICATE_DAYS = 825
+RENEW_SECONDS = 30 * 24 * 3600
+
+
+def site(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Install the site, checked by `nginx -t` first. Input: domains, and the files below /etc/nginx."""
+    paths = layout.known(asked.app)
+    with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
+        made = _certificate(paths, asked["domains"])
+        if made:
+            progress.say("certificate: made a self-signed one")
+        before = _before(paths, list(asked.files))
+        default = paths.at("/etc/nginx/sites-enabled/default")
+        changed = False
+        try:
+            for name, text in asked.files.items():
+                paths.at(name).parent.mkdir(exist_ok=True)
+                changed = write(paths.at(name), text) or changed
+            for name in asked.files:
+                if "/sites-available/" in name:
+                    enabled = paths.at(name.replace("/sites-available/", "/sites-enabled/"))
+                    changed = link(enabled, name) or changed
+            if default.is_symlink():
+                # Debian's welcome page answers for any name that no site claims.
+                remove(default)
+                changed = True
+            run(["nginx", "-t", "-q"])
+        except Failure as failure:
+            _put_back(paths, before)
+            raise Failure(f"Nginx refuses the configuration, the one before is back and serves:\n{failure}") from None
+        if not systemd.is_enabled("nginx.service"):
+            systemd.systemctl("enable", "--quiet", "nginx.service")
+        if not systemd.is_active("nginx.service"):
+            systemd.systemctl("start", "nginx.service")
+        elif changed or made:
+            systemd.systemctl("reload", "nginx.service")
+        progress.say("nginx: configuration checked and loaded" if changed or made else "nginx: nothing to change")
+    return {"changed": bool(changed or made)}
+
+
+def _before(paths: layout.Layout, names: List[str]) -> Dict[str, Optional[str]]:
+    """Return what stands in the files now (None: nothing).
+
+    Raises:
+        Failure: one of them is somebody else's.
+    """
+    found: Dict[str, Optional[str]] = {}
+    for name in names:
+        path = paths.at(name)
+        found[name] = path.read_text() if path.exists() else None
+        text = found[name]
+        if text is not None and OURS not in text.split("\n")[0]:
+            raise Failure(f"{path} was not made by flaskhost: move it away, or choose another flaskhost:app.name")
+    return found
+
+
+def _put_back(paths: layout.Layout, before: Dict[str, Optional[str]]) -> None:
+    for name, text in before.items():
+        if text is None:
+            remove(paths.at(name))
+            remove(paths.at(name.replace("/sites-available/", "/sites-enabled/")))
+        else:
+            write(paths.at(name), text)
+
+
+def _certificate(paths: layout.Layout, domains: List[str]) -> bool:
+    """Have a certificate for these names; return whether one was made.
+
+    It is self-signed: browsers warn, the connection is encrypted.
+    """
+    folder = paths.etc / "tls"
+    directory(folder, mode=0o700)
+    key, certificate, names = folder / "key.pem", folder / "certificate.pem", folder / "names"
+    wanted = "\n".join(domains) + "\n"
+    if key.exists() and certificate.exists() and names.exists() and names.read_text() == wanted and _lasts(certificate):
+        return False
+    alternatives = ",".join(("IP:" if _is_address(name) else "DNS:") + name for name in domains or ["localhost"])
+    new_key, new = folder / ".key.new", folder / ".certificate.new"
+    run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", str(new_key), "-out", str(new), "-days", str(CERTIFICATE_DAYS)),
+            *("-subj", f"/CN={(domains or ['localhost'])[0][:64]}", "-addext", f"subjectAltName={alternatives}"),
+        ]
+    )
+    new_key.chmod(0o600)
+    new_key.rename(key)
+    new.rename(certificate)
+    write(names, wanted)
+    return True
+
+
+def _lasts(certificate: Path) -> bool:
+    return succeeds(["openssl", "x509", "-checkend", str(RENEW_SECONDS), "-noout", "-in", str(certificate)])
+
+
+def _is_address(name: str) -> bool:
+    return name.replace(".", "").isdigit() or ":" in name
+
+
+def errors_since(paths: layout.Layout, since: float) -> List[str]:
+    """Return the lines of the site's error log since a time (seconds since the epoch)."""
+    log = paths.at(f"/var/log/nginx/{paths.app}-error.log")
+    if not log.exists():
+        return []
+    first = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(since))
+    return [line for line in log.read_text(errors="replace").splitlines() if line[:19] >= first]

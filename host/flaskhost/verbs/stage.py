@@ -1,0 +1,112 @@
+"""`flaskhost stage`: start a release in the idle slot and prove that it is healthy, before any visitor reaches it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Dict, Optional
+
+from flaskhost import envfile, layout, locks, releases, slots, systemd
+from flaskhost.document import Document
+from flaskhost.files import write
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure, run
+
+MIGRATE_SECONDS = 1800
+
+
+def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Stage a release. Input: release, migrate (`auto`, `none` or a command) and health (see `health.wait`)."""
+    paths = layout.known(asked.app)
+    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    with locks.held(paths.state / "lock", f"stage {asked['release'][:8]}", progress):
+        release = releases.read(paths, asked["release"])
+        if not release.is_prepared():
+            raise Failure(f"release {release.digest[:8]} is not prepared on this host: run `pulumi up` again")
+        wishes = {"health": asked["health"], "migrate": asked["migrate"]}
+        text = json.dumps(wishes, indent=2, sort_keys=True) + "\n"
+        write(paths.config(release.digest) / "stage.json", text, mode=0o640, group=asked.app)
+        colour = bring_up(paths, release, progress)
+    return {"release": release.digest, "slot": colour}
+
+
+def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress) -> str:
+    """Have a release running and healthy in a slot; return the slot. The lock is held by the caller.
+
+    Raises:
+        Failure: it did not become healthy; the idle slot is stopped then, and the active one was never touched.
+    """
+    wishes = json.loads((paths.config(release.digest) / "stage.json").read_text())
+    at = releases.slot_of(paths, release.digest)
+    if at and systemd.is_active(layout.service(paths.app, at)):
+        progress.say(f"release {release.label} runs in {at} already")
+        slots.healthy(paths, at, wishes["health"], progress)
+        return at
+    active = paths.active_slot()
+    if at and at == active:
+        progress.say(f"release {release.label} is the active one and was stopped: starting it")
+        slots.start(paths, at)
+        slots.healthy(paths, at, wishes["health"], progress)
+        return at
+    colour = layout.other(active)
+    begin = time.time()
+    slots.stop(paths, colour)
+    slots.fill(paths, colour, release)
+    _migrate(paths, release, wishes["migrate"], progress)
+    progress.say(f"release {release.label}: starting in {colour}")
+    try:
+        slots.start(paths, colour)
+        seconds = slots.healthy(paths, colour, wishes["health"], progress)
+    except Failure as failure:
+        log = systemd.journal([layout.service(paths.app, colour)], since=begin)
+        slots.discard(paths, colour)
+        release.update(failed=releases.stamp())
+        releases.record(paths, "stage", release, result="failed")
+        now = releases.active(paths)
+        serves = f"{now.label} serves as before" if now else "nothing was serving before"
+        raise Failure(f"{failure}\nrelease {release.label} is stopped, {serves}. Its log:\n{log}") from None
+    release.update(failed=None)
+    releases.record(paths, "stage", release, result="healthy", seconds=round(seconds, 2), slot=colour)
+    return colour
+
+
+def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progress: Progress) -> None:
+    """Bring the database to the release's schema, once per release.
+
+    Raises:
+        Failure: the tool failed; the message holds what it said.
+    """
+    command = _migration(release, wish)
+    if command is None or release.facts.get("migrated"):
+        return
+    progress.say(f"migrations: {command}")
+    done = run(
+        systemd.transient(
+            ["/bin/sh", "-c", command],
+            user=paths.app,
+            cwd=release.source,
+            properties=[
+                f"EnvironmentFile={paths.config(release.digest)}/env",
+                f"Environment=PATH={release.venv}/bin:/usr/local/bin:/usr/bin:/bin HOME={paths.home}",
+                "UMask=0027",
+            ],
+        ),
+        timeout=MIGRATE_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        release.update(failed=releases.stamp())
+        releases.record(paths, "migrate", release, result="failed")
+        raise Failure(f"the migrations failed (`{command}`, status {done.returncode}):\n{done.stdout}".rstrip())
+    progress.say(done.stdout.rstrip() or "migrations: nothing to say")
+    release.update(migrated=releases.stamp())
+
+
+def _migration(release: releases.Release, wish: str) -> Optional[str]:
+    """Return the command that migrates, or None."""
+    if wish == "none":
+        return None
+    if wish != "auto":
+        return wish
+    # What `flask db init` makes (Flask-Migrate): migrations/alembic.ini beside env.py.
+    return "flask db upgrade" if (release.source / "migrations" / "env.py").is_file() else None

@@ -1,0 +1,82 @@
+"""`flaskhost switch`: let visitors reach the staged release, and retire the one before."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List
+
+from flaskhost import envfile, layout, locks, releases, slots, systemd
+from flaskhost.document import Document
+from flaskhost.files import remove
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure
+from flaskhost.verbs.stage import bring_up
+
+
+def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Make a release the active one. Input: release, keep (number of releases that stay on the host)."""
+    paths = layout.known(asked.app)
+    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    with locks.held(paths.state / "lock", f"switch {asked['release'][:8]}", progress):
+        release = releases.read(paths, asked["release"])
+        if not release.is_prepared():
+            raise Failure(f"release {release.digest[:8]} is not prepared on this host: run `pulumi up` again")
+        before = releases.active(paths)
+        colour = bring_up(paths, release, progress)
+        if colour != paths.active_slot():
+            slots.point(paths, colour)
+            progress.say(f"active: {release.label} in {colour}" + (f", before {before.label}" if before else ""))
+            releases.record(paths, "switch", release, slot=colour, before=before.digest if before else None)
+        else:
+            progress.say(f"active: {release.label} in {colour}, as before")
+        _umbrella(paths)
+        # The slot that nobody points to: the one before, or what a killed switch has left running.
+        idle = layout.other(colour)
+        if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
+            slots.drain(paths, idle, progress)
+            slots.stop(paths, idle)
+            progress.say(f"stopped: {idle}")
+        _prove(paths, colour, progress)
+        pruned = _prune(paths, asked["keep"])
+        if pruned:
+            progress.say(f"removed: {', '.join(pruned)}")
+    return {"release": release.digest, "slot": colour}
+
+
+def _prove(paths: layout.Layout, colour: str, progress: Progress) -> None:
+    """See that the release is healthy where visitors reach it, through the pointer."""
+    release = releases.active(paths)
+    if release is None:
+        raise Failure("nothing is active after the switch: run `pulumi up` again")
+    check = json.loads((paths.config(release.digest) / "stage.json").read_text())["health"]
+    slots.healthy(paths, colour, check, progress)
+
+
+def _umbrella(paths: layout.Layout) -> None:
+    """Have `<app>.service` active: at a first deploy it is not yet."""
+    if not systemd.is_active(f"{paths.app}.service"):
+        systemd.systemctl("start", f"{paths.app}.service")
+
+
+def _prune(paths: layout.Layout, keep: int) -> List[str]:
+    """Remove all but the newest `keep` good releases; never one that a slot holds, nor count a failed one.
+
+    The newest failed one stays for a look.
+    """
+    held = {releases.in_slot(paths, colour) for colour in layout.SLOTS}
+    newest_first = list(reversed(releases.every(paths)))
+    good = [one for one in newest_first if one.facts.get("prepared") and not one.facts.get("failed")]
+    failed = [one for one in newest_first if one.facts.get("failed")]
+    staying = {one.digest for one in good[:keep] + failed[:1]} | held
+    gone = [one for one in newest_first if one.digest not in staying]
+    for release in gone:
+        if release.facts.get("folder"):
+            remove(release.source)
+        remove(release.static)
+        # Last, since it is what the others are found by.
+        remove(paths.config(release.digest))
+    needed = {one.facts.get("venv") for one in releases.every(paths)}
+    for venv in paths.venvs.iterdir():
+        if venv.name not in needed:
+            remove(venv)
+    return [release.label for release in gone]

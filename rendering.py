@@ -1,0 +1,182 @@
+"""Settings in, text out: every file that goes to the server and every document that brings it there.
+
+Pure: imports no pulumi, opens no connection. The templates mirror the layout of the server; `app` in a template's
+path stands for the application's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+import document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sources import Resolved
+
+    from settings import Settings
+
+ROOT = Path(__file__).parent
+UV_LOCK = ROOT / "host" / "uv.txt"
+# Above the graceful timeout: systemd kills what is left then (systemd.service(5), TimeoutStopSec).
+STOP_MARGIN_SECONDS = 10
+
+
+def quoted(value: str) -> str:
+    """Return a value as it stands in an environment file, for systemd (systemd.exec(5), EnvironmentFile=) and sh."""
+    return '"' + re.sub(r'([\\"$`])', r"\\\1", value) + '"'
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - these are configuration files, not HTML
+    )
+    environment.filters |= {"python": repr, "quoted": quoted, "regex": re.escape}
+    return environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What `up` will do on the server: one document a step, each of them whole.
+
+    Attributes:
+        release: the release's identity: SHA-256, in hex, of all that makes it.
+        url: where a visitor reaches the application.
+        environment: the only document with secrets in it.
+    """
+
+    release: str
+    url: str
+    base: str
+    site: str
+    environment: str
+    prepare: str
+    stage: str
+    switch: str
+    checks: str
+
+
+def plan(settings: Settings, source: Resolved) -> Plan:
+    """Work out every document of a stack.
+
+    Args:
+        settings: the stack's settings.
+        source: the code, resolved to a commit or to the digest of a folder.
+    """
+    app, web = settings.app, settings.web
+    files = _release_files(settings)
+    variables = dict(sorted({**settings.env, **settings.secrets}.items()))
+    shown = _shown(settings)
+    code = {"version": source.version, "commit": source.commit, "tree": source.tree}
+    built = {"python": app.python, "gunicorn": app.gunicorn.version, "build": app.build, "static": app.static}
+    release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
+    host = web.domains[0].replace("*.", "www.", 1) if web.domains else "localhost"
+    health = {"host": host, **app.health.model_dump(include={"path", "status", "attempts", "seconds"})}
+    steps = {
+        "base": _base(settings),
+        "site": _site(settings),
+        "environment": document.write(
+            "environment",
+            app.name,
+            {"release": release},
+            {"env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables)},
+        ),
+        "prepare": document.write(
+            "prepare", app.name, {"release": release, **code, "archive": archive(source), **built, **shown}, files
+        ),
+        "stage": document.write("stage", app.name, {"release": release, "migrate": app.migrate, "health": health}),
+        "switch": document.write("switch", app.name, {"release": release, "keep": app.keep}),
+    }
+    everything = _digest({name: text for name, text in steps.items() if name != "environment"})
+    checks = document.write(
+        "checks", app.name, {"release": release, "health": health, "configuration": everything[:16]}
+    )
+    return Plan(release=release, url=f"https://{host}{_port(settings)}/", checks=checks, **steps)
+
+
+def archive(source: Resolved) -> str:
+    """Return where the archive of the code is uploaded to, relative to the login user's home."""
+    return f".flaskhost/source-{source.tree[:16]}.tar"
+
+
+def _base(settings: Settings) -> str:
+    app = settings.app
+    uv = UV_LOCK.read_text()
+    values = {
+        "root": settings.layout.root,
+        "stack": f"flaskhost/{settings.stack}",
+        "packages": list(app.packages),
+        "uv": uv.split()[0].partition("==")[2],
+    }
+    umbrella = _render("etc/systemd/system/app.service.j2", app=app.name)
+    return document.write("base", app.name, values, {f"/etc/systemd/system/{app.name}.service": umbrella, "uv.txt": uv})
+
+
+def _site(settings: Settings) -> str:
+    app, web = settings.app, settings.web
+    text = _render(
+        "etc/nginx/sites-available/app.j2",
+        app=app.name,
+        home=_home(settings),
+        web=web,
+        names=" ".join(web.domains) or "_",
+        default="" if web.domains else " default_server",
+        port=_port(settings),
+    )
+    values = {"domains": list(web.domains)}
+    return document.write("site", app.name, values, {f"/etc/nginx/sites-available/{app.name}": text})
+
+
+def _release_files(settings: Settings) -> dict[str, str]:
+    app = settings.app
+    stop_seconds = app.gunicorn.graceful_timeout + STOP_MARGIN_SECONDS
+    values = {"app": app.name, "home": _home(settings), "gunicorn": app.gunicorn, "stop_seconds": stop_seconds}
+    # In a unit, % begins a specifier and $ a variable (systemd.unit(5), systemd.service(5)).
+    wsgi = '"' + app.wsgi.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"'
+    names = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
+    return {name: _render(f"srv/app/config/{name}.j2", **values, wsgi=wsgi) for name in names}
+
+
+def _shown(settings: Settings) -> dict[str, str]:
+    """Return the environment as a reviewer sees it: plain values as they are, a digest for each secret.
+
+    The digest is keyed, or a short secret could be found by trying; it changes when the secret does.
+    """
+    key = (settings.digest_key or "").encode()
+    plain = {f"env.{name}": value for name, value in sorted(settings.env.items())}
+    hidden = {
+        f"secrets.{name}": "hmac:" + hmac.new(key, f"{name}={value}".encode(), hashlib.sha256).hexdigest()[:16]
+        for name, value in sorted(settings.secrets.items())
+    }
+    return plain | hidden
+
+
+def _home(settings: Settings) -> str:
+    return f"{settings.layout.root}/{settings.app.name}"
+
+
+def _port(settings: Settings) -> str:
+    """Return `:port` where visitors need it in the URL."""
+    return f":{settings.server.https_port}" if settings.server.https_port != 443 else ""
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
