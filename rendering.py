@@ -21,9 +21,8 @@ import document
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sources import Resolved
-
     from settings import Settings
+    from sources import Resolved
 
 ROOT = Path(__file__).parent
 UV_LOCK = ROOT / "host" / "uv.txt"

@@ -8,10 +8,10 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pulumi
-import sources
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 import settings
+import sources
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,10 @@ from components import remote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sources import Resolved
-
     from components.host import HostBase
     from host_command import HostCommand
     from rendering import Plan
+    from sources import Resolved
 
 
 class Release(pulumi.ComponentResource):
