@@ -52,7 +52,8 @@ def ensure(pulumi: engine.Engine) -> Plugin:
             except download.Unreachable as reason:
                 plugin = _stand_in(str(reason))
         if not plugin.stands_in:
-            shutil.rmtree(stand_in_home(), ignore_errors=True)
+            # Not the whole home: a login or a selected stack may be in it.
+            shutil.rmtree(stand_in_home() / "plugins" / FOLDER, ignore_errors=True)
         step.done(plugin.way)
         return plugin
 

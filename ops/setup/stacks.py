@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -39,7 +38,7 @@ def prepare(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, s
         return variables
     if not any(name in environment for name in PASSPHRASE_VARIABLES):
         variables["PULUMI_CONFIG_PASSPHRASE"] = PASSPHRASE
-    if any(word in NEED_A_STACK for word in words) and not any(word in ("-h", "--help") for word in words):
+    if _needs_a_stack(words):
         _initialise(stack, variables)
     return variables
 
@@ -55,7 +54,19 @@ def meant(words: Sequence[str], environment: Mapping[str, str]) -> str | None:
             return word.removeprefix("--stack=")
         if re.match(r"-s[^-]", word):
             return word[2:].removeprefix("=")
-    return environment.get("PULUMI_STACK") or _selected(environment)
+    return _chosen(words) or environment.get("PULUMI_STACK") or _selected(environment)
+
+
+def _needs_a_stack(words: Sequence[str]) -> bool:
+    if any(word in ("-h", "--help") for word in words):
+        return False
+    return any(word in NEED_A_STACK for word in words) or bool(_chosen(words))
+
+
+def _chosen(words: Sequence[str]) -> str | None:
+    """Return the stack of `pulumi stack select STACK`."""
+    plain = [word for word in words if not word.startswith("-")]
+    return plain[2] if plain[:2] == ["stack", "select"] and len(plain) > 2 else None
 
 
 def _selected(environment: Mapping[str, str]) -> str | None:
@@ -111,4 +122,4 @@ def _initialise(stack: str, variables: Mapping[str, str]) -> None:
         # Not the end: the command itself says what is wrong, in its own words.
         print(f"set-up: the stack {stack} could not be initialised: {made.stderr.strip()}", file=sys.stderr)
     elif made.returncode == 0:
-        print(f"set-up: initialised the stack {stack} in {os.path.relpath(state.parent)}", file=sys.stderr)
+        print(f"set-up: initialised the stack {stack} in {state.parent}", file=sys.stderr)

@@ -1,0 +1,115 @@
+"""Which stack a Pulumi command means, and what `./pulumi` does for the two stacks without secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ops.setup import stacks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a project of our own in place of the tree's."""
+    file = tmp_path / "Pulumi.yaml"
+    file.write_text("name: blog\nruntime: python\nbackend:\n  url: file://~\n")
+    monkeypatch.setattr(stacks, "PROJECT_FILE", file)
+    return file
+
+
+@pytest.fixture
+def initialised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the stacks that would have been initialised."""
+    names: list[str] = []
+    monkeypatch.setattr(stacks, "_initialise", lambda stack, _variables: names.append(stack))
+    return names
+
+
+@pytest.mark.parametrize(
+    ("line", "stack"),
+    [
+        ("up --stack local", "local"),
+        ("--stack=prod up", "prod"),
+        ("-s dev preview", "dev"),
+        ("preview -sdev", "dev"),
+        ("up --stack acme/blog/dev", "acme/blog/dev"),
+        ("stack select dev", "dev"),
+        ("stack select --create dev", "dev"),
+        ("up", None),
+        ("up --stack", None),
+        ("up -- --stack local", None),
+        ("up --skip-preview", None),
+    ],
+)
+def test_a_stack_is_read_from_the_command_line(line: str, stack: str | None, tmp_path: Path) -> None:
+    """Every spelling that the CLI takes is understood, and other options are not taken for it."""
+    assert stacks.meant(line.split(), {"PULUMI_HOME": str(tmp_path)}) == stack
+
+
+def test_the_variable_names_the_stack_where_the_line_does_not(tmp_path: Path) -> None:
+    """PULUMI_STACK counts, and the command line counts more."""
+    environment = {"PULUMI_STACK": "dev", "PULUMI_HOME": str(tmp_path)}
+    assert stacks.meant(["up"], environment) == "dev"
+    assert stacks.meant(["up", "--stack", "prod"], environment) == "prod"
+
+
+def test_the_selected_stack_is_meant_where_nothing_names_one(project: Path, tmp_path: Path) -> None:
+    """The file is the one that the CLI keeps for a project at this place."""
+    place = hashlib.sha1(str(project).encode(), usedforsecurity=False).hexdigest()
+    kept = tmp_path / "workspaces" / f"blog-{place}-workspace.json"
+    kept.parent.mkdir()
+    kept.write_text(json.dumps({"stack": "local"}))
+    assert stacks.meant(["up"], {"PULUMI_HOME": str(tmp_path)}) == "local"
+
+
+@pytest.mark.parametrize("stack", ["local", "dev", "organization/blog/dev"])
+def test_the_two_open_stacks_get_their_passphrase(stack: str, initialised: list[str]) -> None:
+    """They work at once on a fresh machine: passphrase given, stack made."""
+    variables = stacks.prepare(["up", "--stack", stack], {"PATH": "x"})
+    assert variables == {"PATH": "x", "PULUMI_CONFIG_PASSPHRASE": "local"}
+    assert initialised == [stack]
+
+
+@pytest.mark.parametrize("stack", ["prod", "local2", "my-dev"])
+def test_no_other_stack_gets_anything(stack: str, initialised: list[str]) -> None:
+    """A stack of the user's own keeps the user's own passphrase or provider, and is never made by itself."""
+    assert stacks.prepare(["up", "--stack", stack], {"PATH": "x"}) == {"PATH": "x"}
+    assert initialised == []
+
+
+@pytest.mark.parametrize("name", stacks.PASSPHRASE_VARIABLES)
+@pytest.mark.parametrize("value", ["mine", ""])
+def test_a_passphrase_that_is_given_is_kept(name: str, value: str, initialised: list[str]) -> None:
+    """Also an empty one, which is a passphrase like any other."""
+    assert stacks.prepare(["preview", "--stack", "dev"], {name: value}) == {name: value}
+    assert initialised == ["dev"]
+
+
+@pytest.mark.parametrize(
+    "line", ["stack init local", "up --help --stack local", "version", "stack output --stack local"]
+)
+def test_only_commands_that_need_a_stack_make_it(line: str, initialised: list[str]) -> None:
+    """`stack init` would fail on a stack that is there already, and help makes nothing."""
+    stacks.prepare(line.split(), {})
+    assert initialised == []
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("", "~/.pulumi/stacks/blog/local.json"),
+        ("file:///srv/state", "/srv/state/.pulumi/stacks/blog/local.json"),
+        ("s3://bucket", None),
+    ],
+)
+def test_the_state_is_looked_for_where_the_backend_keeps_it(url: str, place: str | None, tmp_path: Path) -> None:
+    """Only a backend of files can be asked without starting anything."""
+    environment = {"PULUMI_BACKEND_URL": url} if url else {}
+    found = stacks.state_file("local", environment)
+    assert found == (None if place is None else type(tmp_path)(place).expanduser())
