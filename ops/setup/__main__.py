@@ -32,10 +32,9 @@ def main(words: list[str]) -> int:
     if command == "all":
         say(ready())
     elif command == "containers":
-        say(ready())
-        from ops.setup import containers  # noqa: PLC0415 - the fast path does without
-
-        print(f"set-up: containers by {containers.ensure()}", file=sys.stderr)
+        found = with_containers(ready())
+        say(found)
+        print(f"set-up: containers: {found.containers}", file=sys.stderr)
     elif command == "lint":
         from ops.setup import lint  # noqa: PLC0415 - the fast path does without
 
@@ -45,8 +44,8 @@ def main(words: list[str]) -> int:
 
         environment.compile_lock()
     elif command == "status":
-        found = workplace.load()
-        print("\n".join(found.ways) if found else "nothing was set up yet: run ops/setup/start")
+        kept = workplace.load()
+        print("\n".join(kept.ways) if kept else "nothing was set up yet: run ops/setup/start")
     else:
         print(USAGE, end="", file=sys.stdout if command in ("help", "--help", "-h") else sys.stderr)
         return 0 if command in ("help", "--help", "-h") else 2
@@ -79,6 +78,16 @@ def make() -> workplace.Workplace:
     return found
 
 
+def with_containers(found: workplace.Workplace) -> workplace.Workplace:
+    """Have a container engine that works; asked anew each time, since a daemon may be gone since."""
+    from ops.setup import containers  # noqa: PLC0415 - the fast path does without
+
+    with cache.lock():
+        found = found._replace(containers=containers.ensure())
+        found.save()
+    return found
+
+
 def say(found: workplace.Workplace) -> None:
     """Say in a line each what is used."""
     for way in found.ways:
@@ -87,9 +96,12 @@ def say(found: workplace.Workplace) -> None:
 
 def run(words: list[str]) -> int:
     """Become another program, in the project's environment."""
-    variables = ready().variables()
+    found = ready()
+    variables = found.variables()
     if words[0] == "pulumi":
         variables = stacks.prepare(words[1:], variables)
+        if stacks.makes_container(words[1:], variables) and not shutil.which(found.containers):
+            with_containers(found)
     program = shutil.which(words[0], path=variables["PATH"])
     if program is None:
         raise SetupError(f"There is no program {words[0]} on PATH.\n  Next: install it, or check its name")

@@ -13,8 +13,8 @@ from ops.setup.progress import CommandFailed, Step, stop
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ENGINES = ("docker", "podman")
-"""In the order in which they are asked; both take the same words."""
+ENGINES = ("podman", "docker")
+"""In the order in which ops/local_server asks them: podman's containers know systemd."""
 
 ANSWER_SECONDS = 15
 """A daemon that has not answered by then does not count as there."""
@@ -25,19 +25,19 @@ PACKAGES = ("podman", "runc", "mmdebstrap")
 
 def find() -> str | None:
     """Return the container engine that answers on this machine, `docker` or `podman`, or None."""
-    with Step("containers", "asking docker and podman") as step:
+    with Step("containers", "asking podman and docker") as step:
         return _answering(step)
 
 
 def ensure() -> str:
     """Return a container engine that works; as root on Debian or Ubuntu, podman is installed when there is none."""
-    with Step("containers", "asking docker and podman") as step:
+    with Step("containers", "asking podman and docker") as step:
         engine = _answering(step)
         if engine:
             return engine
         if not can_use_apt():
             raise SetupError(
-                "No container engine works here: neither `docker info` nor `podman info` succeeds (a client without "
+                "No container engine works here: neither `podman info` nor `docker info` succeeds (a client without "
                 "its daemon does not count).\n"
                 "  Next: install Docker or podman and start it, or run this as root on Debian or Ubuntu, where set-up "
                 "installs podman by itself"

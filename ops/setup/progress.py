@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 15
 """Without a terminal, a step says after so many seconds of work that it is still at it, and again after as many."""
 
-WIDTH = 110
-"""Characters of a running line on a terminal: a longer one would wrap and could not be written over."""
+WIDTH = 200
+"""Characters at most of a line that says that a step is still at work."""
 
 
 class CommandFailed(Exception):  # noqa: N818 - it is a fact that the caller judges, not yet an error
@@ -146,10 +147,12 @@ class Step:
             now = f"[{seconds:5.0f} s] {self.name}: {self._doing}"
             detail = f" … {self._detail}" if self._detail else ""
             if terminal:
-                print(f"\r\033[K{(now + detail)[:WIDTH]}", end="", file=sys.stderr, flush=True)
+                # No wider than the terminal: a line that wraps cannot be written over.
+                width = shutil.get_terminal_size().columns - 1
+                print(f"\r\033[K{(now + detail)[:width]}", end="", file=sys.stderr, flush=True)
             elif time.monotonic() - self._spoke >= QUIET_SECONDS:
                 self._spoke = time.monotonic()
-                print((now + detail)[: WIDTH * 2], file=sys.stderr, flush=True)
+                print((now + detail)[:WIDTH], file=sys.stderr, flush=True)
 
     def _line(self, text: str) -> None:
         start = "\r\033[K" if sys.stderr.isatty() else ""

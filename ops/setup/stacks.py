@@ -57,6 +57,18 @@ def meant(words: Sequence[str], environment: Mapping[str, str]) -> str | None:
     return _chosen(words) or environment.get("PULUMI_STACK") or _selected(environment)
 
 
+def makes_container(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Tell whether a command may make a server of kind `local`, for which a container engine has to be there."""
+    stack = meant(words, environment)
+    if stack is None or not any(word in ("up", "update") for word in words):
+        return False
+    try:
+        text = PROJECT_FILE.with_name(f"Pulumi.{stack.rsplit('/', 1)[-1]}.yaml").read_text()
+    except OSError:
+        return False
+    return re.search(r"\bkind:\s*[\"']?local\b", text) is not None
+
+
 def _needs_a_stack(words: Sequence[str]) -> bool:
     if any(word in ("-h", "--help") for word in words):
         return False

@@ -39,6 +39,8 @@ class Workplace(NamedTuple):
     """When set-up looked, in seconds since 1970."""
     ways: tuple[str, ...]
     """For a person: which ways were taken."""
+    containers: str = ""
+    """The container engine that answered; empty while none was needed."""
 
     def is_current(self) -> bool:
         """Tell whether nothing that matters has changed since set-up wrote this down."""

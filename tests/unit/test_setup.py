@@ -42,6 +42,15 @@ def test_what_was_written_down_is_read_back(found: workplace.Workplace) -> None:
     assert found.is_current()
 
 
+def test_a_record_of_an_older_set_up_is_still_read(found: workplace.Workplace) -> None:
+    """What it does not say is taken as not looked for yet."""
+    found.save()
+    kept = json.loads(workplace.RECORD.read_text())
+    del kept["containers"]
+    workplace.RECORD.write_text(json.dumps(kept))
+    assert workplace.load() == found
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"ways": []}', '{"ways": [], "of": "a newer set-up"}'])
 def test_a_record_that_makes_no_sense_is_none(text: str, found: workplace.Workplace) -> None:
     """It leads to a set-up, never to a traceback."""
@@ -164,7 +173,7 @@ def test_a_client_without_its_daemon_does_not_count(tmp_path: Path, monkeypatch:
     """Docker's client alone is passed over for a podman that works."""
     engines(tmp_path, monkeypatch, docker=1, podman=0)
     assert containers.ensure() == "podman"
-    engines(tmp_path, monkeypatch, docker=0)
+    engines(tmp_path, monkeypatch, docker=0, podman=1)
     assert containers.ensure() == "docker"
 
 

@@ -101,6 +101,25 @@ def test_only_commands_that_need_a_stack_make_it(line: str, initialised: list[st
 
 
 @pytest.mark.parametrize(
+    ("line", "text", "expected"),
+    [
+        ("up --stack mine", "config:\n  flaskhost:server:\n    kind: local\n", True),
+        ("up --stack mine", "config:\n  flaskhost:server: {kind: local, ssh_port: 1}\n", True),
+        ("up --stack mine", "config:\n  flaskhost:server:\n    kind: existing\n", False),
+        ("preview --stack mine", "config:\n  flaskhost:server:\n    kind: local\n", False),
+        ("up --stack other", "", False),
+        ("up", "", False),
+    ],
+)
+def test_a_container_engine_is_needed_only_to_make_a_local_server(
+    line: str, text: str, *, expected: bool, project: Path, tmp_path: Path
+) -> None:
+    """Nobody has to install podman to deploy to a server elsewhere."""
+    project.with_name("Pulumi.mine.yaml").write_text(text)
+    assert stacks.makes_container(line.split(), {"PULUMI_HOME": str(tmp_path)}) is expected
+
+
+@pytest.mark.parametrize(
     ("url", "place"),
     [
         ("", "~/.pulumi/stacks/blog/local.json"),
