@@ -52,20 +52,23 @@ STACKS_ON_BRANCHES = ("dev", "local")
 """Stacks that may follow a branch without saying so: nobody but the developer depends on them."""
 
 
-def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] = frozenset()) -> Settings:
+def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] | None = None) -> Settings:
     """Return the settings of a stack.
 
     Args:
         config: The values below the namespace flaskhost, decrypted: {"server": {…}, "app": {…}, …}.
         stack: Name of the stack.
-        secret_keys: Top-level keys that hold anything encrypted; no value below them is shown in an error.
+        secret_keys: Top-level keys that hold anything encrypted: no value below them is shown in an error, and
+            what must be encrypted is looked for among them. None where that is not known.
 
     Raises:
         ConfigurationError: Something is wrong; its text lists everything that is.
     """
     config = {key: value for key, value in config.items() if value is not None and value != ""}
-    given = Given(config, frozenset(secret_keys))
+    given = Given(config, frozenset(secret_keys or ()))
     problems = list(_together(given, stack))
+    if secret_keys is not None:
+        problems += _encrypted(given, stack)
     filled = dict(config)
     app = config.get("app")
     if isinstance(app, Mapping):
@@ -109,6 +112,17 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
         yield given.problem(
             ("web", "media", "url"), "must differ from web.static.url", "write another, such as /media/"
         )
+
+
+def _encrypted(given: Given, stack: str) -> Iterator[Problem]:
+    """Yield what is written in plain text and must not be.
+
+    Pulumi could demand it (`secret: true` in Pulumi.yaml), but then also from a stack that has no secret at all.
+    """
+    for name, key in (("secrets", f"--path {NAMESPACE}:secrets.NAME"), ("digest_key", f"{NAMESPACE}:digest_key")):
+        if given.config.get(name) and name not in given.secret_keys:
+            fix = f"take it out, and set it with: ./pulumi config set --secret {key} --stack {stack}"
+            yield given.problem((name,), "must be encrypted", fix)
 
 
 def _ports(given: Given, server: Mapping[str, Any]) -> Iterator[Problem]:

@@ -27,6 +27,21 @@ KINDS_OF_SERVER = ("local",)
 
 Place = tuple[str | int, ...]
 
+KEY = "[key]"
+"""What pydantic writes behind the place of a wrong name in a mapping."""
+
+CHOOSE = "choose one of these"
+
+# How to repair what is missing or of another kind.
+EXAMPLES: dict[Place, str] = {
+    ("server",): "write kind: local below flaskhost:server",
+    ("server", "kind"): f"write one of the kinds that there are: {', '.join(KINDS_OF_SERVER)}",
+    ("app",): "write at least name and source below flaskhost:app",
+    ("app", "name"): "write a name such as guestbook",
+    ("app", "source"): "write repository: or folder: below it",
+    ("app", "source", "repository"): "write a repository, or a folder instead",
+}
+
 # What pydantic finds by itself, by its error type: the rule, and how to repair it.
 STANDARD: dict[str, tuple[str, str]] = {
     "model_type": ("must be a group of settings", "write it as name: value lines, indented below the key"),
@@ -131,32 +146,27 @@ def translated(error: ErrorDetails, given: Given) -> Problem:
     if kind == "missing":
         return Problem(place, "must be given", NOTHING, _example(place))
     if kind == "literal_error":
-        return given.problem(place, f"must be {context['expected']}", "write it like that")
+        return given.problem(place, f"must be {context['expected']}", _example(place) if place in EXAMPLES else CHOOSE)
+    if kind == "flaskhost" and error["loc"][-1] == KEY:
+        return Problem(place, str(context["rule"]), shown(place[-1]), str(context["fix"]))
     if kind == "flaskhost":
         rule, fix = str(context["rule"]), str(context["fix"])
     else:
         rule, fix = STANDARD.get(kind, ("is not valid", "see its description in the reference of settings"))
+        fix = EXAMPLES.get(place, fix)
     return given.problem(place, rule, fix)
 
 
 def _place(location: Place) -> Place:
     """Return the place in the configuration: pydantic adds the kind of a source, and [key] behind a wrong name."""
-    parts = [part for part in location if part != "[key]"]
+    parts = list(location[:-1] if location[-1] == KEY else location)
     if parts[:2] == ["app", "source"] and len(parts) > 2:
         del parts[2]
     return tuple(parts)
 
 
 def _example(place: Place) -> str:
-    examples: dict[Place, str] = {
-        ("server",): "write kind: local below flaskhost:server",
-        ("server", "kind"): f"write one of: {', '.join(KINDS_OF_SERVER)}",
-        ("app",): "write at least name and source below flaskhost:app",
-        ("app", "name"): "write a name such as guestbook",
-        ("app", "source"): "write a repository or a folder below it",
-        ("app", "source", "repository"): "write a repository, or a folder instead",
-    }
-    return examples.get(place, f"add {place[-1]} below {written(place[:-1])}")
+    return EXAMPLES.get(place, f"add {place[-1]} below {written(place[:-1])}")
 
 
 def _known(model: Any = models.Settings, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -28,8 +28,11 @@ KINDS_OF_REPOSITORY = "a path, https://…, ssh://…, user@host:path, file://�
 LARGEST_EXACT_NUMBER = 2**53
 """Pulumi hands numbers over as JSON doubles: a larger whole number has already lost digits."""
 
-LONGEST_ENVIRONMENT_ENTRY = 128 * 1024
-"""Bytes of `NAME=value` and its closing NUL: MAX_ARG_STRLEN of the Linux kernel, 32 pages of 4 KiB."""
+LONGEST_NAME = 200
+"""Characters of the name of an environment variable."""
+
+LONGEST_VALUE = 128 * 1024 - LONGEST_NAME - len("=") - 1
+"""Bytes of its value: `NAME=value` and the closing NUL have MAX_ARG_STRLEN, 32 pages of 4 KiB on Linux."""
 
 LONGEST_ENVIRONMENT = 1024 * 1024
 """Bytes of all entries together: half of what execve leaves with the usual stack limit of 8 MiB."""
@@ -121,8 +124,8 @@ def _text(value: Any) -> str:
             raise refusal("must be valid Unicode text", "remove the characters that no UTF-8 file can hold")
         return value
     if isinstance(value, (bool, int, float)):
-        what = "true or false" if isinstance(value, bool) else "a number"
-        raise refusal(f"must be text, and YAML reads this as {what}", 'write it in quotes, such as "1.0"')
+        what, example = ("true or false", "true") if isinstance(value, bool) else ("a number", "1.10")
+        raise refusal(f"must be text, and YAML reads this as {what}", f'write it in quotes, such as "{example}"')
     raise refusal("must be text", "write one text, in quotes if in doubt")
 
 
@@ -151,6 +154,11 @@ def _whole_number(value: Any) -> int:
     if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,9})", value):
         return int(value)
     raise refusal("must be a whole number", "write digits only, or leave it out for the default")
+
+
+def _digits(value: Any) -> Any:
+    """Return a whole number as text: a size of 1024 is a size without a unit."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _yes_or_no(value: Any) -> bool:
@@ -202,9 +210,9 @@ def application_name(value: str) -> str:
 
 def environment_name(value: str) -> str:
     """Check the name of an environment variable as POSIX shells and systemd accept it."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or len(value) > 200:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or len(value) > LONGEST_NAME:
         raise refusal(
-            "must be named with letters, digits and _ only, not start with a digit, and have at most 200 characters",
+            f"must be letters, digits and _, not start with a digit, and have at most {LONGEST_NAME} characters",
             "rename it, for example to DATABASE_URL",
         )
     if value.startswith("FLASKHOST_"):
@@ -225,9 +233,9 @@ def environment_value(value: Any) -> str:
             "must not hold control characters other than tab and newline: systemd refuses them",
             "encode it, for example with base64, and decode it in the application",
         )
-    if len(text.encode()) > LONGEST_ENVIRONMENT_ENTRY:
+    if len(text.encode()) > LONGEST_VALUE:
         raise refusal(
-            f"must have at most {LONGEST_ENVIRONMENT_ENTRY} bytes with its name, the limit of the Linux kernel",
+            f"must have at most {LONGEST_VALUE} bytes, the limit of the Linux kernel",
             "put it into a file of the application",
         )
     return text
@@ -503,15 +511,13 @@ Package = Annotated[
 ReleaseNumber = Annotated[
     Text,
     AfterValidator(
-        matching(
-            r"[0-9]+(\.[0-9]+){1,3}", "must be the number of a release", 'write it in quotes, such as "23.0.0"', 30
-        )
+        matching(r"[0-9]+(\.[0-9]+){1,3}", "must be a version number", 'write it in quotes, such as "23.0.0"', 30)
     ),
 ]
 BodySize = Annotated[
     str,
-    BeforeValidator(lambda value: str(value) if type(value) is int else value),
     BeforeValidator(_text),
+    BeforeValidator(_digits),  # the last one runs first
     AfterValidator(
         matching(
             r"0|[1-9][0-9]{0,8}[kKmM]?|[1-9][0-9]{0,2}[gG]",

@@ -1,0 +1,581 @@
+"""What a stack file may say, what holds when it says nothing, and what a person reads when it is wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import settings
+from settings import rules
+from settings.problems import KNOWN, written
+
+KEY = "0123456789abcdef0123456789abcdef"
+COMMIT = "3f2a" * 10
+SMALLEST: dict[str, Any] = {"server": {"kind": "local"}, "app": {"name": "guestbook", "source": {"folder": "../app"}}}
+FROM_REPOSITORY: dict[str, Any] = {
+    "server": {"kind": "local"},
+    "app": {"name": "guestbook", "source": {"repository": "../app"}, "version": "v1.0.0"},
+}
+MISSING = object()
+
+
+def changed(base: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """Return a configuration with one value put in (or, as MISSING, taken out) at a dotted place."""
+    config = copy.deepcopy(base)
+    inner = config
+    *above, last = place.split(".")
+    for name in above:
+        inner = inner.setdefault(name, {})
+    if value is MISSING:
+        del inner[last]
+    else:
+        inner[last] = value
+    return config
+
+
+def load(config: dict[str, Any], stack: str = "prod", **named: Any) -> settings.Settings:
+    """Load a configuration as a stack for which no exception holds."""
+    return settings.load(config, stack=stack, **named)
+
+
+def problems(config: dict[str, Any], stack: str = "prod", **named: Any) -> list[str]:
+    """Return what a person reads, line by line."""
+    with pytest.raises(settings.ConfigurationError) as caught:
+        load(config, stack, **named)
+    return str(caught.value).splitlines()
+
+
+def test_the_smallest_configuration_names_a_server_and_an_application() -> None:
+    """Promise: a newcomer writes three things, and every other setting has a good default."""
+    found = load(SMALLEST, "local")
+    assert found.stack == "local"
+    assert found.server == settings.LocalServer(kind="local")
+    assert (found.server.ssh_port, found.server.http_port, found.server.https_port) == (20022, 20080, 20443)
+    assert found.app.source == settings.FolderSource(folder="../app")
+    assert found.app.gunicorn == settings.Gunicorn()
+    assert (found.app.wsgi, found.app.migrate, found.app.keep) == ("wsgi:app", "auto", 5)
+    assert found.app.gunicorn.workers is None
+    assert found.app.health == settings.Health(path="/health", status=200, attempts=3, seconds=60)
+    assert (found.web.domains, found.web.body_size, found.web.timeout) == ((), "10m", 60)
+    assert found.web.static == settings.StaticFiles(url="/static/", expires="30d")
+    assert found.web.media == settings.StaticFiles(url="/media/", expires="30d")
+    assert (dict(found.env), dict(found.secrets), found.digest_key) == ({}, {}, None)
+    assert found.layout.root == "/srv"
+
+
+def test_groups_that_pulumi_fills_with_its_defaults_are_as_good_as_absent() -> None:
+    """Promise: the empty defaults of Pulumi.yaml mean the same as nothing."""
+    filled = {**SMALLEST, "web": {}, "env": {}, "secrets": {}, "layout": {}, "digest_key": ""}
+    assert load(filled) == load(SMALLEST)
+    assert load({**SMALLEST, "env": None, "web": ""}) == load(SMALLEST)
+
+
+def test_numbers_and_flags_may_come_as_text() -> None:
+    """Promise: what `pulumi config set --type string` stores means the same as what YAML holds."""
+    config = changed(SMALLEST, "server.ssh_port", "2222")
+    config["server"]["trust_machine_authorities"] = "true"
+    config["app"]["keep"] = 3
+    config["web"] = {"body_size": 1024}
+    found = load(config)
+    assert found.server.ssh_port == 2222
+    assert found.server.trust_machine_authorities is True
+    assert found.app.keep == 3
+    assert found.web.body_size == "1024"
+
+
+def test_a_whole_number_in_the_environment_becomes_its_digits() -> None:
+    """Promise: `PORT: 80` is what it looks like."""
+    assert load(changed(SMALLEST, "env.PORT", 80)).env == {"PORT": "80"}
+
+
+def test_no_static_files_and_no_uploads_can_be_said() -> None:
+    """Promise: null takes a location out of the site, it is not the default."""
+    found = load({**SMALLEST, "web": {"static": None, "media": None}})
+    assert found.web.static is None
+    assert found.web.media is None
+
+
+@pytest.mark.parametrize("stack", ["dev", "local"])
+def test_a_developers_stack_may_follow_a_branch_and_name_no_version(stack: str) -> None:
+    """Promise: only what nobody else depends on moves without a change of its file."""
+    without = changed(FROM_REPOSITORY, "app.version", MISSING)
+    assert load(without, stack).app.allow_branch is True
+    assert load(FROM_REPOSITORY, "prod").app.allow_branch is False
+    assert problems(without, "prod") == [
+        "flaskhost:app.version: must be given for a repository (got nothing): write a tag such as v1.0.0 or a commit"
+    ]
+
+
+def test_a_commit_is_enough_and_a_branch_may_be_allowed_in_words() -> None:
+    """Promise: production asks for a fixed version, unless it is told otherwise."""
+    without = changed(FROM_REPOSITORY, "app.version", MISSING)
+    assert load(changed(without, "app.commit", COMMIT)).app.commit == COMMIT
+    assert load(changed(without, "app.allow_branch", "true")).app.allow_branch is True
+
+
+GOOD: list[tuple[str, Any]] = [
+    ("app.name", "a"),
+    ("app.name", "shop-2"),
+    ("app.python", "3.11"),
+    ("app.python", "3.12.4"),
+    ("app.wsgi", "app.main:application"),
+    ("app.wsgi", "wsgi:create_app()"),
+    ("app.wsgi", "wsgi:create_app('prod', debug=False)"),
+    ("app.build", "npm ci && npm run build -- --mode='x y' \"$HOME\" 100% {a} ü"),
+    ("app.migrate", "none"),
+    ("app.migrate", "python manage.py db upgrade"),
+    ("app.static", "app/static"),
+    ("app.packages", ["libvips42", "g++"]),
+    ("app.gunicorn.workers", 4),
+    ("app.gunicorn.worker_class", "gevent"),
+    ("app.gunicorn.version", "23.0.0"),
+    ("app.gunicorn.settings", {"max_requests": 1000, "preload_app": True, "logconfig_dict": {"version": 1}}),
+    ("app.health.path", "/health?full=1"),
+    ("web.domains", ["www.example.com", "*.example.com", "xn--mller-kva.example", "localhost", "192.0.2.7"]),
+    ("web.body_size", "0"),
+    ("web.body_size", "512k"),
+    ("web.static", {"url": "/assets/v1/", "expires": "max"}),
+    ("web.media", {"url": "/files/", "expires": "12h"}),
+    ("env.GREETING", 'a "quote", a $dollar, a %percent, {braces}; \\ and\n\ttwo lines — ünïcode 🎉'),
+    ("env.PYTHONPATH", "src"),
+    ("env.EMPTY", ""),
+    ("env.LONG", "x" * 10_000),
+    ("layout.root", "/var/www"),
+    ("layout.root", "/data/apps"),
+    ("server.name", "flaskhost-try"),
+    ("server.image", "docker.io/library/ubuntu:24.04"),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), GOOD)
+def test_what_people_write_is_kept_exactly(place: str, value: Any) -> None:
+    """Promise: a value that is accepted reaches rendering as it was written."""
+    found: Any = load(changed(SMALLEST, place, value)).model_dump(mode="json")
+    for name in place.split("."):
+        found = found[name]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "../app",
+        "/srv/git/app.git",
+        "~/work/app",
+        "example:guestbook",
+        "https://git.example.com/team/app.git",
+        "ssh://git@git.example.com:2222/team/app.git",
+        "git@git.example.com:team/app.git",
+        "file:///srv/git/app.git",
+    ],
+)
+def test_a_repository_is_named_as_git_names_it(repository: str) -> None:
+    """Promise: paths, URLs and the short form of ssh all work."""
+    found = load(changed(FROM_REPOSITORY, "app.source.repository", repository)).app.source
+    assert found == settings.RepositorySource(repository=repository)
+
+
+@pytest.mark.parametrize("version", ["v1.0.0", "release/2024.1", "1.10", "feature/ä", COMMIT, "v1.0+build"])
+def test_a_version_is_named_as_git_names_it(version: str) -> None:
+    """Promise: every name that git takes for a tag or branch is taken."""
+    assert load(changed(FROM_REPOSITORY, "app.version", version)).app.version == version
+
+
+# Every setting wrong at least once: place, value, and words that the line must hold.
+WRONG: list[tuple[str, Any, str]] = [
+    ("server", MISSING, "must be given (got nothing)"),
+    ("server", "local", "must be a group of settings (got 'local'): write kind: local"),
+    ("server.kind", MISSING, "must be given (got nothing): write one of the kinds that there are: local"),
+    ("server.kind", "aws", "(got 'aws'): write one of the kinds that there are: local"),
+    ("server.name", "-x", "must be a container's name"),
+    ("server.image", "Ubuntu 24.04", "must be auto or the name of a container image"),
+    ("server.ssh_port", 0, "must be from 1 to 65535 (got 0)"),
+    ("server.http_port", "eighty", "must be a whole number (got 'eighty')"),
+    ("server.https_port", 65536, "must be from 1 to 65535"),
+    ("server.https_port", 44.3, "must be a whole number (got 44.3)"),
+    ("server.http_port", 20022, "must differ from server.ssh_port (got 20022)"),
+    ("server.ssh_port", 20443, "must differ from server.https_port, which is 20443 by default"),
+    ("server.trust_machine_authorities", "yes", "must be true or false (got 'yes')"),
+    ("server.port", 1, "is not a setting (got 'port'): did you mean"),
+    ("app", MISSING, "must be given (got nothing): write at least name and source"),
+    ("app.name", MISSING, "must be given (got nothing): write a name such as guestbook"),
+    ("app.name", "Guestbook", "must start with a letter"),
+    ("app.name", "guest_book", "must start with a letter"),
+    ("app.name", "guestbook-", "not end in -"),
+    ("app.name", "g" * 32, "at most 31 characters"),
+    ("app.name", "guest\n", "must start with a letter"),
+    ("app.name", "root", "is a name that the system or flaskhost uses (got 'root'): choose another one"),
+    ("app.name", "www-data", "is a name that the system"),
+    ("app.name", "nginx", "is a name that the system"),
+    ("app.name", "flaskhost", "is a name that the system"),
+    ("app.name", "systemd-app", "is a name that the system"),
+    ("app.name", 5, "must be text, and YAML reads this as a number (got 5): write it in quotes"),
+    ("app.source", MISSING, "must be given (got nothing): write repository: or folder:"),
+    ("app.source", "../app", "must be a group of settings (got '../app'): write repository: or folder: below it"),
+    ("app.source", {}, "app.source.repository: must be given (got nothing): write a repository, or a folder"),
+    ("app.source", {"folder": "a", "repository": "b"}, "must be a repository or a folder, not both"),
+    ("app.source.folder", "", "must be a folder on this machine"),
+    ("app.source.folder", "a\nb", "must be a folder on this machine"),
+    ("app.version", "v1.0.0", "must not be given for a folder"),
+    ("app.commit", COMMIT, "must not be given for a folder"),
+    ("app.allow_branch", "perhaps", "must be true or false (got 'perhaps')"),
+    ("app.python", 3.1, "must be text, and YAML reads this as a number (got 3.1): write it in quotes"),
+    ("app.python", "2.7", "must be 3.N or 3.N.P"),
+    ("app.python", "3.7", "from 3.8 on"),
+    ("app.python", ">=3.11", "must be 3.N or 3.N.P"),
+    ("app.wsgi", "wsgi", "must be module:attribute (got 'wsgi'): write it such as wsgi:app"),
+    ("app.wsgi", "wsgi:app; rm -rf /", "must be module:attribute"),
+    ("app.wsgi", "wsgi:create_app(open)", "must be module:attribute"),
+    ("app.build", "one\ntwo", "must be one line of text"),
+    ("app.build", " ", "must be one line of text"),
+    ("app.build", "x" * 5000, "must have at most 4096 characters"),
+    ("app.migrate", "", "must be one line of text"),
+    ("app.migrate", None, "must be text (got null)"),
+    ("app.static", "/static", "must be a folder inside the source"),
+    ("app.static", "app/../..", "must be a folder inside the source"),
+    ("app.keep", 1, "must be from 2 to 100 (got 1)"),
+    ("app.keep", True, "must be a whole number (got true)"),
+    ("app.packages", "libvips42", "must be a list (got 'libvips42'): write it in brackets"),
+    ("app.packages", ["libvips42; reboot"], "app.packages[0]: must be the name of a Debian package"),
+    ("app.packages", ["jq", "jq"], "must not name anything twice"),
+    ("app.helth", {}, "is not a setting (got 'helth'): did you mean app.health?"),
+    ("app.domains", [], "is not a setting (got 'domains'): did you mean web.domains?"),
+    ("app.gunicorn", 4, "must be a group of settings"),
+    ("app.gunicorn.workers", 0, "must be from 1 to 1000"),
+    ("app.gunicorn.threads", -1, "must be from 1 to 1000"),
+    ("app.gunicorn.timeout", 0, "must be from 1 to 86400 seconds"),
+    ("app.gunicorn.graceful_timeout", "30s", "must be a whole number (got '30s')"),
+    ("app.gunicorn.worker_class", "uvicorn", "'sync', 'gthread', 'gevent', 'eventlet' or 'tornado' (got 'uvicorn')"),
+    ("app.gunicorn.version", 23.0, "write it in quotes"),
+    ("app.gunicorn.version", ">=20", "must be a version number"),
+    ("app.gunicorn.settings", [], "must be a group of names and values"),
+    ("app.gunicorn.settings", {"bind": "0.0.0.0:80"}, "belongs to the units of flaskhost"),
+    ("app.gunicorn.settings", {"workers": 3}, "is set elsewhere (got 'workers'): use app.gunicorn.workers"),
+    ("app.gunicorn.settings", {"max_request": 3}, "is no setting of Gunicorn"),
+    ("app.gunicorn.settings", {"proc_name": "a\x00b"}, "must be text without control characters"),
+    ("app.gunicorn.settings", {"max_requests": float("nan")}, "must be a finite number"),
+    ("app.health.path", "health", "must start with / (got 'health'): write a path such as /health"),
+    ("app.health.path", "/a b", "must be the path of a URL"),
+    ("app.health.path", "//host/", "must be the path of a URL"),
+    ("app.health.status", 99, "must be from 100 to 599"),
+    ("app.health.attempts", 0, "must be from 1 to 100"),
+    ("app.health.seconds", 0, "must be from 1 to 3600 seconds"),
+    ("web", [], "must be a group of settings"),
+    ("web.domains", "localhost", "must be a list (got 'localhost')"),
+    ("web.domains", ["https://example.com"], "web.domains[0]: must be a host name"),
+    ("web.domains", ["example.com:8080"], "must be a host name"),
+    ("web.domains", ["*"], "must be a host name"),
+    ("web.domains", ["*.com"], "must be a host name"),
+    ("web.domains", ["a.*.com"], "must be a host name"),
+    ("web.domains", ["300.1.1.1"], "must be a host name"),
+    ("web.domains", ["::1"], "must be a host name"),
+    ("web.domains", ["a_b.example"], "must be a host name"),
+    ("web.domains", ["x;} server {"], "must be a host name"),
+    ("web.domains", ["Example.com"], "must be in lower case (got 'Example.com'): write example.com"),
+    ("web.domains", ["müller.example"], "must be in its IDNA form"),
+    ("web.domains", ["a.example", "a.example"], "must not name anything twice"),
+    ("web.body_size", "10 MB", "must be a size as Nginx writes it"),
+    ("web.body_size", "10m;", "must be a size as Nginx writes it"),
+    ("web.timeout", 0, "must be from 1 to 86400 seconds"),
+    ("web.static", {}, "web.static.url: must be given (got nothing): add url below web.static"),
+    ("web.static", {"url": "static"}, "must start and end with /"),
+    ("web.static", {"url": "/"}, "must start and end with / and not be / alone"),
+    ("web.static", {"url": "/a/../b/"}, "must start and end with /"),
+    ("web.static", {"url": "/s/", "expires": "30 days"}, "must be a time as Nginx writes it"),
+    ("web.media", {"url": "/static/"}, "must differ from web.static.url"),
+    ("web.media", {"url": "/m;}/"}, "must start and end with /"),
+    ("web.media", {"url": "/m/", "expires": 30}, "must be text, and YAML reads this as a number (got 30)"),
+    ("env", ["A=1"], "must be a group of names and values"),
+    ("env", {"MY-NAME": "a"}, "must be letters, digits and _"),
+    ("env", {"1ST": "a"}, "not start with a digit"),
+    ("env", {"A B\n": "a"}, "must be letters"),
+    ("env", {"LISTEN_FDS": "3"}, "is a name that belongs to the host (got 'LISTEN_FDS'): remove it"),
+    ("env", {"PATH": "/bin"}, "is a name that belongs to the host"),
+    ("env", {"NOTIFY_SOCKET": "x"}, "is a name that belongs to the host"),
+    ("env", {"WEB_CONCURRENCY": 3}, "use app.gunicorn.workers instead"),
+    ("env", {"FLASKHOST_X": "x"}, "is a name that flaskhost sets itself"),
+    ("env", {"DEBUG": True}, "must be text, and YAML reads this as true or false (got true)"),
+    ("env", {"RATE": 1.5}, "must be text, and YAML reads this as a number"),
+    ("env", {"ID": 2**53 + 1}, "must be text, and YAML reads this as a number"),
+    ("env", {"A": None}, "must be text (got null)"),
+    ("env", {"A": ["x"]}, "must be text"),
+    ("env", {"A": "a\x00b"}, "must not hold control characters"),
+    ("env", {"A": "a\rb"}, "must not hold control characters"),
+    ("env", {"A": "a\x1b[0m"}, "must not hold control characters"),
+    ("env", {"A": "a\ud800"}, "must be valid Unicode text"),
+    ("env", {"A": "x" * (128 * 1024)}, "must have at most 130870 bytes"),
+    ("env", {"A": "ü" * (64 * 1024)}, "must have at most 130870 bytes"),
+    ("env", {f"A{number}": "x" * 100_000 for number in range(11)}, "must have at most 1048576 bytes in all"),
+    ("secrets", {"A": "x"}, "digest_key: must be given where there are secrets (got nothing): make one with: ./pulumi"),
+    ("secrets", {"A-B": "x"}, "must be letters"),
+    ("layout", "/srv", "must be a group of settings"),
+    ("layout.root", "srv", "must be an absolute path"),
+    ("layout.root", "/srv/", "without / at its end"),
+    ("layout.root", "/srv/../etc", "must be an absolute path"),
+    ("layout.root", "/srv/a b", "must be an absolute path"),
+    ("layout.root", "/srv/" + "a" * 40, "at most 40"),
+    ("layout.root", "/", "must be an absolute path"),
+    ("layout.root", "/root", "must not be a folder of the system or of a person (got '/root'): write /srv or /var/www"),
+    ("layout.root", "/home/me", "must not be a folder of the system or of a person"),
+    ("layout.root", "/usr/local", "must not be a folder of the system"),
+    ("digest_key", "short", "must have at least 32 visible ASCII characters (got [secret])"),
+    ("digest_key", "k" * 31 + "\n", "must have at least 32 visible ASCII characters"),
+    ("secret", {"A": "hidden"}, "is not a setting (got 'secret'): did you mean secrets?"),
+    ("stack", "prod", "is not a setting"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), WRONG)
+def test_a_wrong_setting_is_named_with_its_rule_its_value_and_its_repair(place: str, value: Any, words: str) -> None:
+    """Promise: one line says where, what, and what to do."""
+    lines = problems(changed(SMALLEST, place, value))
+    (line,) = [line for line in lines if words in line]
+    assert line.startswith("flaskhost:")
+    assert " (got " in line
+    assert "): " in line
+    assert len(line) < 600
+
+
+WRONG_FROM_REPOSITORY: list[tuple[str, Any, str]] = [
+    ("app.source.repository", "--upload-pack=evil", "must be the place of a git repository"),
+    ("app.source.repository", "ext::sh -c evil", "must be the place of a git repository"),
+    ("app.source.repository", "http://git.example.com/app.git", "must be reached by https, ssh or file"),
+    ("app.source.repository", "https://git.example.com", "must name a host and a path"),
+    ("app.source.repository", "ssh://-oProxyCommand=evil/x", "must name a host and a path"),
+    ("app.source.repository", "host:app.git", "must be the place of a git repository"),
+    ("app.source.repository", "example:Guest Book", "must name a bundled example"),
+    ("app.source.repository", "a\nb", "must be the place of a git repository"),
+    ("app.source.repository", None, "must be text (got null)"),
+    ("app.source.via", "server", "must be 'workstation' (got 'server')"),
+    ("app.source.branch", "main", "is not a setting (got 'branch')"),
+    ("app.version", 1.1, "must be text, and YAML reads this as a number (got 1.1): write it in quotes"),
+    ("app.version", "--help", "must be a tag, a branch or a commit"),
+    ("app.version", "a..b", "must be a tag, a branch or a commit"),
+    ("app.version", "v1 0", "must be a tag, a branch or a commit"),
+    ("app.version", "v1^{}", "must be a tag, a branch or a commit"),
+    ("app.version", "a.lock", "must be a tag, a branch or a commit"),
+    ("app.commit", "3f2a", "must be the 40 lower-case hexadecimal digits of a commit"),
+    ("app.commit", COMMIT.upper(), "must be the 40 lower-case hexadecimal digits"),
+    ("app.commit", 10**39, "must be text, and YAML reads this as a number"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), WRONG_FROM_REPOSITORY)
+def test_a_wrong_repository_or_version_is_named(place: str, value: Any, words: str) -> None:
+    """Promise: nothing that git would read as an option or a command gets through."""
+    (line,) = problems(changed(FROM_REPOSITORY, place, value))
+    assert line.startswith(f"flaskhost:{place}: {words}")
+
+
+def test_every_setting_is_wrong_at_least_once_in_these_tables() -> None:
+    """Promise: a setting that is added gets its wrong value here."""
+    tried = {place for place, _, _ in (*WRONG, *WRONG_FROM_REPOSITORY)}
+    inside = {f"web.{name}.{field}" for name in ("static", "media") for field in ("url", "expires")}
+    assert {written(place) for place in KNOWN} - tried - inside == {"app.health"}
+
+
+def test_all_problems_are_shown_at_once_in_the_order_of_the_settings() -> None:
+    """Promise: nobody repairs a file in ten attempts."""
+    lines = problems(
+        {
+            "unknown": 1,
+            "digest_key": "short",
+            "layout": {"root": "/etc"},
+            "secrets": {"BOTH": "x", "PATH": "x"},
+            "env": {"BOTH": "y"},
+            "web": {"timeout": 0, "domains": ["A"]},
+            "app": {"name": "root", "source": {"repository": "../x"}, "health": {"path": "x"}},
+            "server": {"kind": "local", "ssh_port": 80, "http_port": 80},
+        }
+    )
+    assert [line.split(": ")[0].removeprefix("flaskhost:") for line in lines] == [
+        "server.http_port",
+        "app.health.path",
+        "app.name",
+        "app.version",
+        "web.domains[0]",
+        "web.timeout",
+        "env.BOTH",
+        "secrets.PATH",
+        "layout.root",
+        "digest_key",
+        "unknown",
+    ]
+
+
+def test_a_name_in_env_and_in_secrets_is_refused() -> None:
+    """Promise: it is never left to chance which value the application gets."""
+    config = {**SMALLEST, "env": {"A": "1"}, "secrets": {"A": "2"}, "digest_key": KEY}
+    assert problems(config) == [
+        "flaskhost:env.A: must not be in secrets as well (got '1'): remove it from one of the two"
+    ]
+
+
+def test_secrets_ask_for_a_key_with_the_command_that_makes_one() -> None:
+    """Promise: the command can be copied, with the stack's own name."""
+    (line,) = problems({**SMALLEST, "secrets": {"A": "x"}}, "shop")
+    command = './pulumi config set --secret flaskhost:digest_key "$(openssl rand -hex 32)" --stack shop'
+    assert line.endswith(f"make one with: {command}")
+
+
+def test_a_secret_in_plain_text_is_refused_where_that_can_be_seen() -> None:
+    """Promise: with Pulumi's list of encrypted keys at hand, a forgotten --secret is found."""
+    config = {**SMALLEST, "secrets": {"A": "plain-secret"}, "digest_key": KEY}
+    lines = problems(config, secret_keys=set())
+    assert [line.split(" (got ")[0] for line in lines] == [
+        "flaskhost:secrets: must be encrypted",
+        "flaskhost:digest_key: must be encrypted",
+    ]
+    assert "plain-secret" not in "".join(lines)
+    assert KEY not in "".join(lines)
+    assert load(config, secret_keys={"secrets", "digest_key"}).secrets == {"A": "plain-secret"}
+
+
+def test_values_below_an_encrypted_key_are_not_shown() -> None:
+    """Promise: what Pulumi encrypts stays hidden, whatever the group."""
+    (line,) = problems(changed(SMALLEST, "app.health.path", "hidden"), secret_keys={"app"})
+    assert line == "flaskhost:app.health.path: must start with / (got [secret]): write a path such as /health"
+
+
+@pytest.mark.parametrize("place", ["app.source.repository", "env.URL"])
+def test_a_password_in_a_url_is_not_shown(place: str) -> None:
+    """Promise: a message can be pasted into a chat."""
+    url = "https://user:p@ss/word@git.example.com/app\r"
+    lines = problems(changed(FROM_REPOSITORY, place, url))
+    assert "p@ss" not in "".join(lines)
+
+
+def test_a_long_value_is_cut() -> None:
+    """Promise: one wrong value does not fill the screen."""
+    (line,) = problems(changed(SMALLEST, "app.wsgi", "x" * 10_000))
+    assert "(10002 characters)" in line
+    assert len(line) < 300
+
+
+def test_an_odd_key_is_written_as_pulumi_writes_it() -> None:
+    """Promise: a message is one line, whatever a key holds."""
+    (line,) = problems(changed(SMALLEST, "env", {"a\nb": "x"}))
+    assert line.startswith('flaskhost:env["a\\nb"]: must be letters')
+
+
+def test_nothing_can_be_changed_after_loading() -> None:
+    """Promise: what was validated is what is deployed."""
+    found = load(SMALLEST)
+    with pytest.raises(ValidationError):
+        found.app.name = "other"
+
+
+def test_secrets_are_not_in_the_text_of_the_settings() -> None:
+    """Promise: printing the settings shows no secret."""
+    found = load({**SMALLEST, "secrets": {"A": "canary-value"}, "digest_key": KEY})
+    assert "canary-value" not in f"{found!r} {found}"
+    assert KEY not in f"{found!r} {found}"
+
+
+GROUPS = [getattr(settings, name) for name in settings.__all__ if isinstance(getattr(settings, name), type)]
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if issubclass(group, settings.Group)])
+def test_every_setting_is_described_in_a_sentence(group: type[settings.Group]) -> None:
+    """Promise: the reference that is made from the settings has no gaps."""
+    assert (group.__doc__ or "").strip().endswith(".")
+    for name, field in group.model_fields.items():
+        description = field.description or ""
+        assert description[:1].isupper() or description.startswith("auto"), name
+        assert description.endswith("."), name
+
+
+# A busy machine is slower than the deadline of 0.2 s that Hypothesis has.
+unhurried = hypothesis_settings(deadline=None)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+PLACES = st.sampled_from([written(place) for place in KNOWN if place[0] not in ("secrets", "digest_key")])
+
+
+@unhurried
+@given(place=PLACES, value=JSON)
+def test_any_value_anywhere_is_accepted_or_explained(place: str, value: Any) -> None:
+    """Promise: no configuration ends in a traceback, and each problem is one printable line."""
+    try:
+        load(changed(FROM_REPOSITORY, place, value))
+    except settings.ConfigurationError as error:
+        lines = [str(problem) for problem in error.problems]
+        assert lines
+        assert all(line.startswith("flaskhost:") and line.isprintable() for line in lines)
+
+
+CANARY = "canary-7f3a"
+
+
+@unhurried
+@given(
+    names=st.lists(st.sampled_from(["A", "PATH", "a-b", "LISTEN_FDS", "OK_1"]), min_size=1, unique=True),
+    around=st.tuples(st.text(max_size=5), st.text(max_size=5)),
+    value=st.sampled_from(["text", "list", "mapping"]),
+    key=st.text(max_size=40),
+    broken=PLACES,
+)
+def test_a_secret_is_never_in_a_message(
+    names: list[str], around: tuple[str, str], value: str, key: str, broken: str
+) -> None:
+    """Promise: whatever is wrong, and wherever, the message holds no secret and no key."""
+    text = f"{around[0]}{CANARY}{around[1]}"
+    shape: Any = {"text": text, "list": [text], "mapping": {"inner": text}}[value]
+    config = changed(FROM_REPOSITORY, broken, ["wrong"])
+    config["secrets"] = dict.fromkeys(names, shape)
+    config["digest_key"] = f"{CANARY}{key}"[:20]
+    with pytest.raises(settings.ConfigurationError) as caught:
+        load(config, secret_keys={"secrets"})
+    assert CANARY not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+@unhurried
+@given(st.text())
+def test_an_environment_value_is_kept_exactly_or_refused(value: str) -> None:
+    """Promise: hostile text keeps its meaning, or the setting is refused; it is never changed."""
+    bad = rules.has_control_characters(value) or not rules.is_unicode(value)
+    config = changed(SMALLEST, "env", {"A": value})
+    if bad:
+        assert problems(config)[0].startswith("flaskhost:env.A: must")
+    else:
+        assert load(config).env["A"] == value
+        assert json.loads(json.dumps(load(config).env["A"])) == value
+
+
+NARROW = st.sampled_from(
+    [
+        "app.name",
+        "app.python",
+        "app.wsgi",
+        "app.static",
+        "app.health.path",
+        "app.gunicorn.version",
+        "layout.root",
+        "web.body_size",
+        "server.name",
+        "server.image",
+    ]
+)
+
+
+@unhurried
+@given(
+    place=NARROW, before=st.text(max_size=5), after=st.text(max_size=5), bad=st.sampled_from("\n\r\0;{}$`\\<>|\u2028")
+)
+def test_a_value_that_lands_in_a_unit_or_in_nginx_holds_no_special_character(
+    place: str, before: str, after: str, bad: str
+) -> None:
+    """Promise: nothing can break out of the line that it is written on."""
+    assert problems(changed(SMALLEST, place, f"{before}{bad}{after}"))
