@@ -30,10 +30,9 @@ def main(words: list[str]) -> int:
     if command == "run" and rest:
         return run(rest)
     if command == "all":
-        say(ready())
+        ready(aloud=True)
     elif command == "containers":
-        found = with_containers(ready())
-        say(found)
+        found = with_containers(ready(aloud=True))
         print(f"set-up: containers: {found.containers}", file=sys.stderr)
     elif command == "lint":
         from ops.setup import lint  # noqa: PLC0415 - the fast path does without
@@ -52,10 +51,14 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def ready() -> workplace.Workplace:
-    """Return what programs need to know, after making what is missing."""
+def ready(*, aloud: bool = False) -> workplace.Workplace:
+    """Return what programs need to know, after making what is missing; `aloud` says it also when all was there."""
     found = workplace.load()
-    return found if found and found.is_current() else make()
+    if found is None or not found.is_current():
+        return make()
+    if aloud:
+        print("\n".join(f"set-up: {way}" for way in found.ways), file=sys.stderr)
+    return found
 
 
 def make() -> workplace.Workplace:
@@ -86,12 +89,6 @@ def with_containers(found: workplace.Workplace) -> workplace.Workplace:
         found = found._replace(containers=containers.ensure())
         found.save()
     return found
-
-
-def say(found: workplace.Workplace) -> None:
-    """Say in a line each what is used."""
-    for way in found.ways:
-        print(f"set-up: {way}", file=sys.stderr)
 
 
 def run(words: list[str]) -> int:
