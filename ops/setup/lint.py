@@ -56,11 +56,13 @@ def tracked() -> list[Path]:
 
 def checks(files: list[Path], variables: Mapping[str, str]) -> Iterator[Check]:
     """Return the checks that are programs of others."""
-    programs = [name_of(path) for path in with_shebang(files, PYTHON) if path.suffix != ".py"]
+    scripts = [path for path in with_shebang(files, PYTHON) if path.suffix != ".py"]
+    programs = [name_of(path) for path in scripts]
     yield Check("ruff check", (("ruff", "check", "--quiet", ".", *programs),))
     yield Check("ruff format", (("ruff", "format", "--check", ".", *programs),))
-    # Programs without .py one by one: each is a module called __main__.
-    yield Check("mypy", (("mypy", "--strict", "."), *(("mypy", "--strict", program) for program in programs)))
+    # Programs without .py one by one: each is a module called __main__, and imports from the folder that it lies in.
+    alone = (("env", f"MYPYPATH={path.parent}", "mypy", "--strict", name_of(path)) for path in scripts)
+    yield Check("mypy", (("mypy", "--strict", "."), *alone))
 
     shells = [name_of(path) for path in with_shebang(files, SHELL)]
     yield Check("shellcheck", (("shellcheck", *shells),) if shells else (), "no shell script yet")
