@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.local_server import server
-from ops.local_server.engine import Problem
+from ops.local_server.engine import ServerError
+from ops.setup.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 VERBS: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     "keys": lambda _: server.keys(),
@@ -26,20 +29,24 @@ def main(words: list[str]) -> int:
         print(f"usage: python3 -m ops.local_server {'|'.join(VERBS)} < input.json", file=sys.stderr)
         return 2
     try:
-        # A person at a terminal who only wants keys need not type an empty object.
-        text = "" if sys.stdin.isatty() else sys.stdin.read()
-        try:
-            asked = json.loads(text) if text.strip() else {}
-        except ValueError as error:
-            # Not the text itself: it may hold a key.
-            raise Problem(f"stdin: must be a JSON object ({type(error).__name__})") from None
-        if not isinstance(asked, dict):
-            raise Problem(f"stdin: must be a JSON object (got {type(asked).__name__})")
-        print(json.dumps(VERBS[words[0]](asked)))
-    except Problem as problem:
-        print(f"flaskhost: {problem}", file=sys.stderr)
+        print(json.dumps(VERBS[words[0]](asked())))
+    except SetupError as error:
+        print(f"flaskhost: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def asked() -> dict[str, Any]:
+    """Read the JSON object on stdin; a person at a terminal who only wants keys need not type an empty one."""
+    text = "" if sys.stdin.isatty() else sys.stdin.read()
+    try:
+        document = json.loads(text or "{}")
+    except ValueError as error:
+        # Where, but not the text itself: it may hold a key.
+        raise ServerError(f"stdin: must be a JSON object (got text that is none: {error})") from None
+    if not isinstance(document, dict):
+        raise ServerError(f"stdin: must be a JSON object (got {type(document).__name__})")
+    return document
 
 
 if __name__ == "__main__":

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ops.setup.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 NAMES = ("podman", "docker")
 
 # cgroup v2 everywhere shows this file at the root; on a v1 or hybrid hierarchy it is missing (cgroups(7)).
 UNIFIED_HIERARCHY = Path("/sys/fs/cgroup/cgroup.controllers")
 
-# What systemd gives a service on a usual server (hard limit of open files), and the number of processes that podman lowers
-# itself to on the way to the container: asking for more fails for who may not raise limits.
+# Open files: the hard limit that systemd gives a service on a usual server. Processes: podman 4.3 lowers itself to this
+# many on the way to the container, and who may not raise limits cannot ask for more.
 OPEN_FILES = 524288
 PROCESSES = 32768
 
@@ -32,7 +35,7 @@ SECONDS_TO_DOWNLOAD = 900.0
 DOWNLOAD_BEGINS = ("Getting image source signatures", "Copying ", "Pulling from", "Already exists", "Pulling fs layer")
 
 
-class Problem(Exception):  # noqa: N818 - it is a message for a person, not a fault of the program
+class ServerError(SetupError):
     """Something that a person has to change; its text says what and how."""
 
 
@@ -51,7 +54,7 @@ class Engine:
     def run(
         self, *words: str, stdin: bytes | None = None, check: bool = True, seconds: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Run the engine; with `check`, a failure is a Problem that carries the engine's own last words."""
+        """Run the engine; with `check`, a failure is a ServerError that carries the engine's own last words."""
         try:
             done = subprocess.run(
                 [*self.words, *words],
@@ -62,22 +65,25 @@ class Engine:
                 timeout=seconds,
             )
         except subprocess.TimeoutExpired as error:
-            raise Problem(f"{self.name} {words[0]}: no answer after {seconds:.0f} s") from error
+            raise ServerError(f"{self.name} {words[0]}: no answer within {seconds:.0f} s") from error
         result = subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         )
         if check and result.returncode != 0:
             said = "\n".join((result.stderr or result.stdout).strip().splitlines()[-15:])
-            raise Problem(f"{self.name} {words[0]} failed (status {result.returncode}): {said}")
+            raise ServerError(f"{self.name} {words[0]} failed (status {result.returncode}): {said}")
         return result
 
     def show(self, *words: str, seconds: float = SECONDS_TO_DOWNLOAD) -> None:
         """Run the engine and let the person see what it prints."""
-        done = subprocess.run(
-            [*self.words, *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, timeout=seconds
-        )
+        try:
+            done = subprocess.run(
+                [*self.words, *words], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False, timeout=seconds
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServerError(f"{self.name} {words[0]}: not finished after {seconds:.0f} s") from error
         if done.returncode != 0:
-            raise Problem(f"{self.name} {words[0]} failed (status {done.returncode}): its own words stand above")
+            raise ServerError(f"{self.name} {words[0]} failed (status {done.returncode}): its own words stand above")
 
     def container(self, name: str) -> dict[str, Any] | None:
         """What the engine knows about a container; None when there is none of that name."""
@@ -86,7 +92,7 @@ class Engine:
             return dict(json.loads(done.stdout)[0])
         if "no such container" in done.stderr.lower():
             return None
-        raise Problem(f"{self.name} container inspect failed (status {done.returncode}): {done.stderr.strip()}")
+        raise ServerError(f"{self.name} container inspect failed (status {done.returncode}): {done.stderr.strip()}")
 
     def has_image(self, reference: str) -> bool:
         """Whether the image is on this machine."""
@@ -153,7 +159,7 @@ def choose(path: str | None = None) -> Engine:
     """The engine that makes new containers: podman, whose containers know systemd, before Docker."""
     for engine in working_engines(path):
         return engine
-    raise Problem(
+    raise ServerError(
         "no container engine works (looked for podman and docker, and whether their `info` succeeds): "
         "start Docker's daemon, or install podman (on Debian and Ubuntu: apt-get install podman runc)"
     )
@@ -203,13 +209,6 @@ def create_words(
     return [*words, image, "/sbin/init"]
 
 
-def remove_words(engine: str, name: str) -> Sequence[str]:
+def remove_words(engine: str, name: str) -> list[str]:
     """The words that remove a container and its volumes at once; podman would wait 10 s for it to stop."""
-    return ["rm", "--force", "--volumes", *(["--time", "0"] if engine == "podman" else []), name]
-
-
-def cache_folder() -> Path:
-    """Where what is downloaded or built is kept: $FLASKHOST_CACHE, else flaskhost in the user's cache folder."""
-    if own := os.environ.get("FLASKHOST_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flaskhost"
+    return ["rm", "--force", "--volumes", *(["-t", "0"] if engine == "podman" else []), name]

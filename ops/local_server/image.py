@@ -6,15 +6,18 @@ import fcntl
 import hashlib
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ops.local_server.engine import Engine, Problem, cache_folder, limit_words, say
+from ops.local_server.engine import Engine, ServerError, limit_words, say
+from ops.setup import cache, containers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
 RECIPE = ("Containerfile", "packages.txt", "make_bare.sh")
@@ -57,8 +60,10 @@ def ensure(engine: Engine, wanted: str) -> str:
     """
     if wanted != "auto" and wanted not in RELEASES:
         if not engine.has_image(wanted) and (reason := engine.pull(wanted)):
-            raise Problem(f"flaskhost:server.image: must be auto, {', '.join(RELEASES)} or an image that "
-                          f"{engine.name} can get (got {wanted}: {reason}): use auto or another image")  # fmt: skip
+            raise ServerError(
+                f"flaskhost:server.image: must be auto, {', '.join(RELEASES)} or an image that {engine.name} can get "
+                f"(got {wanted}: {reason}): choose another image in the stack file"
+            )
         return wanted
     releases = [FROM_REGISTRY, FROM_PACKAGES] if wanted == "auto" else [wanted]
     if there := first_there(engine, releases):
@@ -73,12 +78,13 @@ def first_there(engine: Engine, releases: list[str]) -> str | None:
 
 
 def make(engine: Engine, online: str, bootstrapped: str) -> str:
-    """Make the image: `online` on top of a registry's image, or else `bootstrapped` from the distribution's packages."""
+    """Make the image: `online` on top of a registry's image, or `bootstrapped` from the distribution's packages."""
     tarball = tarball_of(bootstrapped)
+    # A file system that an earlier run had to make is quicker than asking again, and keeps a machine on one way.
     if not tarball.exists():
         started = time.monotonic()
         say(f"asking for {online} at its registry")
-        reason = engine.pull(online) or build(engine, online)
+        reason = (None if engine.has_image(online) else engine.pull(online)) or build(engine, online)
         if reason is None:
             say(f"image of {online} built in {time.monotonic() - started:.0f} s")
             return reference(online)
@@ -94,30 +100,35 @@ def build(engine: Engine, release: str) -> str | None:
     # podman's own limits may be more than a caller without CAP_SYS_RESOURCE can give; Docker's daemon has its own.
     limits = limit_words() if engine.name == "podman" else []
     try:
-        engine.show("build", *limits, "--build-arg", f"BASE={release}", "--tag", reference(release),
-                    "--file", str(HERE / "Containerfile"), str(HERE))  # fmt: skip
-    except Problem as problem:
-        return str(problem)
+        engine.show(
+            *("build", *limits, "--build-arg", f"BASE={release}", "--tag", reference(release)),
+            *("--file", str(HERE / "Containerfile"), str(HERE)),
+        )
+    except ServerError as error:
+        return str(error)
     return None
 
 
 def tarball_of(release: str) -> Path:
     """Where the bootstrapped file system of a release is kept."""
-    return cache_folder() / "images" / f"{release.replace(':', '-')}-{recipe_digest()}.tar"
+    return cache.folder() / "images" / f"{release.replace(':', '-')}-{recipe_digest()}.tar"
 
 
 def bootstrap(release: str, tarball: Path) -> None:
     """Make a release's file system from its packages; a file that is there is complete."""
-    program = mmdebstrap()
+    containers.ensure_debian_tools()
     started = time.monotonic()
     unfinished = tarball.with_name(f"unfinished-{os.getpid()}-{tarball.name}")
     try:
         done = subprocess.run(
-            [program, *bootstrap_words(release, unfinished)], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
+            bootstrap_words(release, unfinished), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
         )
         if done.returncode != 0:
-            raise Problem(f"flaskhost:server.image: {release} could not be made from packages (mmdebstrap, status "
-                          f"{done.returncode}, its words stand above): is the distribution's mirror reachable?")  # fmt: skip
+            raise ServerError(
+                f"flaskhost:server.image: neither a registry nor the distribution's packages gave {release} "
+                f"(mmdebstrap ended with status {done.returncode}; its words stand above): make one of the two "
+                f"reachable, or choose another image (auto, {', '.join(RELEASES)})"
+            )
         unfinished.replace(tarball)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -125,8 +136,9 @@ def bootstrap(release: str, tarball: Path) -> None:
 
 
 def bootstrap_words(release: str, target: Path) -> list[str]:
-    """The words of mmdebstrap: the minimum with apt, our packages, and the step that both ways share."""
+    """The command line of mmdebstrap: the minimum with apt, our packages, and the step that both ways share."""
     return [
+        "mmdebstrap",
         "--quiet",
         "--variant=apt",
         f"--include={','.join(packages())}",
@@ -136,25 +148,10 @@ def bootstrap_words(release: str, target: Path) -> list[str]:
     ]
 
 
-def mmdebstrap() -> str:
-    """The program that bootstraps; set-up installs it where it may."""
-    if found := shutil.which("mmdebstrap"):
-        return found
-    try:
-        from ops.setup.containers import ensure_debian_tools  # noqa: PLC0415 - only where the program is missing
-    except ImportError:
-        pass
-    else:
-        ensure_debian_tools()
-    if found := shutil.which("mmdebstrap"):
-        return found
-    raise Problem("mmdebstrap is missing: install the package mmdebstrap, or make an image registry reachable")
-
-
 @contextmanager
 def only_one_at_a_time() -> Iterator[None]:
     """Hold the images' lock: two runs that need the same image make it once."""
-    folder = cache_folder() / "images"
+    folder = cache.folder() / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

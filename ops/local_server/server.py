@@ -13,17 +13,20 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.local_server import image as images
-from ops.local_server.engine import Engine, Problem, choose, create_words, find, remove_words, say
+from ops.local_server.engine import Engine, ServerError, choose, create_words, find, remove_words, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 SPEC_LABEL = "flaskhost.spec"
 MACHINE_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 SECONDS_TO_BOOT = 90.0
+SECONDS_TO_STOP = 60  # services end their work; an engine's own 10 s would cut them off
 PORT_SETTINGS = {"ssh_port": 22, "http_port": 80, "https_port": 443}
 
 # On Docker the container is privileged: what would take the machine's own consoles, devices and kernel settings is off.
@@ -32,6 +35,13 @@ MASKED_ON_DOCKER = ("getty.target", "console-getty.service", "systemd-udevd.serv
 SSHD_SETTINGS = """\
 # Made by flaskhost for the server kind `local`: the one host key that the stack knows is the only one offered.
 HostKey /etc/ssh/ssh_host_ed25519_key
+"""
+
+# On cgroup v1 systemd in a container does not hear that root's manager has ended: a shutdown would wait 120 s for it.
+USER_MANAGER_SETTINGS = """\
+# Made by flaskhost for the server kind `local`: its shutdown does not wait for a manager that is gone already.
+[Service]
+TimeoutStopSec=3s
 """
 
 
@@ -53,8 +63,8 @@ class Spec:
     @classmethod
     def read(cls, asked: Mapping[str, Any]) -> Spec:
         """Check what came on stdin; all that is wrong is said at once."""
-        kinds = {"name": str, "image": str, "ssh_port": int, "http_port": int, "https_port": int, "host_private": str,
-                 "host_public": str, "login_public": str, "trust_machine_authorities": bool, "ports": dict}  # fmt: skip
+        kinds: dict[str, type] = dict.fromkeys(("name", "image", "host_private", "host_public", "login_public"), str)
+        kinds |= dict.fromkeys(PORT_SETTINGS, int) | {"trust_machine_authorities": bool, "ports": dict}
         optional = {"trust_machine_authorities", "ports"}
         wrong = [f"{key}: is missing" for key in kinds if key not in asked and key not in optional]
         wrong += [f"{key}: is not known" for key in asked if key not in kinds]
@@ -64,11 +74,11 @@ class Spec:
             if key in asked and type(asked[key]) is not kind
         ]
         if wrong:
-            raise Problem("the input of create: " + "; ".join(wrong))
+            raise ServerError("the input of create: " + "; ".join(wrong))
         spec = cls(**asked)
         # It is the container's host name as well (RFC 1123).
         if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", spec.name):
-            raise Problem(f"name: must be a host name of small letters, digits and hyphens (got {spec.name})")
+            raise ServerError(f"name: must be a host name of small letters, digits and hyphens (got {spec.name})")
         return spec
 
     def published(self) -> dict[int, int]:
@@ -96,7 +106,7 @@ def keys() -> dict[str, str]:
                     check=True,
                 )
             except FileNotFoundError as error:
-                raise Problem("ssh-keygen is missing: install OpenSSH's client (package openssh-client)") from error
+                raise ServerError("ssh-keygen is missing: install OpenSSH's client (package openssh-client)") from error
             made[f"{name}_private"] = file.read_text()
             made[f"{name}_public"] = " ".join(file.with_suffix(".pub").read_text().split()[:2])
     return made
@@ -110,9 +120,9 @@ def create(asked: Mapping[str, Any]) -> dict[str, str]:
         engine, known = found
         label = label_of(known)
         if label is None:
-            raise Problem(foreign(spec.name))
+            raise ServerError(foreign(spec.name))
         if label != spec.digest():
-            raise Problem(
+            raise ServerError(
                 f"the container {spec.name} is there and was made from other settings (server, ports or keys): remove "
                 f"it first: echo '{json.dumps({'name': spec.name})}' | python3 -m ops.local_server delete"
             )
@@ -153,7 +163,7 @@ def start(asked: Mapping[str, Any]) -> dict[str, str]:
         return {"state": "absent"}
     engine, known = found
     if label_of(known) is None:
-        raise Problem(foreign(name))
+        raise ServerError(foreign(name))
     return {"state": start_found(engine, name, known), "id": known["Id"]}
 
 
@@ -165,8 +175,8 @@ def stop(asked: Mapping[str, Any]) -> dict[str, str]:
         return {"state": "absent"}
     engine, known = found
     if label_of(known) is None:
-        raise Problem(foreign(name))
-    engine.run("stop", name)
+        raise ServerError(foreign(name))
+    engine.run("stop", "-t", str(SECONDS_TO_STOP), name, seconds=SECONDS_TO_STOP + 30)
     return {"state": "stopped", "id": known["Id"]}
 
 
@@ -179,7 +189,7 @@ def delete(asked: Mapping[str, Any]) -> dict[str, str]:
         return {"state": "absent"}
     engine, known = found
     if label_of(known) is None:
-        raise Problem(foreign(name))
+        raise ServerError(foreign(name))
     engine.run(*remove_words(engine.name, name))
     say(f"{name} is removed")
     return {"state": "removed", "id": known["Id"]}
@@ -195,7 +205,7 @@ def name_in(asked: Mapping[str, Any]) -> str:
     """The container's name; other keys are left alone, since Pulumi hands the input of create to delete as well."""
     name = asked.get("name")
     if not isinstance(name, str) or not name:
-        raise Problem('the input: name is missing, such as {"name": "flaskhost-local"}')
+        raise ServerError('the input: name is missing, such as {"name": "flaskhost-local"}')
     return name
 
 
@@ -249,7 +259,7 @@ def refuse_taken(settings: Mapping[str, int]) -> None:
                     "choose another port in the stack file"
                 )
     if wrong:
-        raise Problem("\n".join(wrong))
+        raise ServerError("\n".join(wrong))
 
 
 def authorities() -> Iterator[tuple[str, bytes]]:
@@ -278,6 +288,8 @@ def files_of(spec: Spec, engine: str) -> bytes:
         # root's manager stays between logins: in a container its stop hangs, and a login meanwhile waits for it.
         add("var/lib/systemd/linger", None, 0o755)
         add("var/lib/systemd/linger/root", b"", 0o644)
+        add("etc/systemd/system/user@.service.d", None, 0o755)
+        add("etc/systemd/system/user@.service.d/flaskhost-local-server.conf", USER_MANAGER_SETTINGS.encode(), 0o644)
         if spec.trust_machine_authorities:
             for name, content in authorities():
                 add(f"usr/local/share/ca-certificates/{name}", content, 0o644)
@@ -298,14 +310,17 @@ def wait_until_up(engine: Engine, name: str) -> None:
     state = "not answering"
     while state not in ("running", "degraded"):
         if time.monotonic() > end:
-            raise Problem(f"the container {name} is not up after {SECONDS_TO_BOOT:.0f} s: systemd says: {state}")
+            raise ServerError(f"the container {name} is not up after {SECONDS_TO_BOOT:.0f} s: systemd says: {state}")
         # Not with --wait: asked in the middle of the start it was seen to wait for ever.
         asked = engine.run("exec", name, "systemctl", "is-system-running", check=False, seconds=20)
         state = asked.stdout.strip() or asked.stderr.strip() or state
         known = engine.container(name) if asked.returncode else None
         if asked.returncode and (known is None or known["State"]["Status"] != "running"):
             said = engine.run("logs", "--tail", "20", name, check=False)
-            raise Problem(f"the container {name} ended while it started: {(said.stdout + said.stderr).strip()}")
+            raise ServerError(
+                f"the container {name} ended while it started (flaskhost:server.image: must be an image with systemd as "
+                f"/sbin/init and an SSH server; auto is one). Its last words: {(said.stdout + said.stderr).strip()}"
+            )
     if state == "degraded":
         say(engine.run("exec", name, "systemctl", "list-units", "--failed", "--no-legend", check=False).stdout.strip())
 
@@ -315,7 +330,7 @@ def wait_for_ssh(name: str, port: int) -> None:
     end = time.monotonic() + SECONDS_TO_BOOT
     while not ssh_answers(port):
         if time.monotonic() > end:
-            raise Problem(f"the container {name} runs, but no SSH server answers on 127.0.0.1:{port}")
+            raise ServerError(f"the container {name} runs, but no SSH server answers on 127.0.0.1:{port}")
         time.sleep(0.05)
 
 
