@@ -14,8 +14,8 @@ from concurrent import futures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import grpc
-from google.protobuf import empty_pb2, json_format, struct_pb2
+import grpc  # type: ignore[import-untyped]
+from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class PluginError(Exception):
 
 
 @dataclass
-class _Engine(engine_pb2_grpc.EngineServicer):  # type: ignore[misc]
+class _Engine(engine_pb2_grpc.EngineServicer):
     lines: list[LogLine] = field(default_factory=list)
 
     def Log(self, request: Any, _context: Any) -> Any:  # noqa: N802
@@ -170,7 +170,7 @@ class Plugin:
         assert self.process.stderr
         self.errors.extend(self.process.stderr)
 
-    def __enter__(self) -> Plugin:
+    def __enter__(self) -> Plugin:  # noqa: PYI034 (Python 3.10 has no Self)
         """Return the plugin."""
         return self
 

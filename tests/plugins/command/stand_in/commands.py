@@ -158,22 +158,12 @@ def _spawn(
         what = f"chdir {folder}" if error.filename == folder else f"fork/exec {words[0]}"
         return f"{what}: {system_error(error)}"
 
-    def copy(stream: str, pipe: IO[bytes]) -> None:
-        while data := os.read(pipe.fileno(), _PIECE):
-            streams.write(stream, data)
-
-    def feed(pipe: IO[bytes]) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            pipe.write(stdin.encode())
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
-
     threads = [
-        threading.Thread(target=copy, args=("stdout", process.stdout), daemon=True),
-        threading.Thread(target=copy, args=("stderr", process.stderr), daemon=True),
+        threading.Thread(target=_copy, args=(process.stdout, "stdout", streams), daemon=True),
+        threading.Thread(target=_copy, args=(process.stderr, "stderr", streams), daemon=True),
     ]
     if stdin:
-        threads.append(threading.Thread(target=feed, args=(process.stdin,), daemon=True))
+        threads.append(threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True))
     for thread in threads:
         thread.start()
     while process.poll() is None:
@@ -181,12 +171,23 @@ def _spawn(
             process.kill()
             break
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.1 if call.timeout else 1)
+            process.wait(0.2)  # seconds until the engine's cancellation is looked at again
     # Whoever inherited the pipes keeps the step waiting, as it does there.
     for thread in threads:
         thread.join()
     status = process.wait()
     return end_of_process(status) if status else None
+
+
+def _copy(pipe: IO[bytes], stream: str, streams: Streams) -> None:
+    with pipe:
+        while data := os.read(pipe.fileno(), _PIECE):
+            streams.write(stream, data)
+
+
+def _feed(pipe: IO[bytes], text: str) -> None:
+    with contextlib.suppress(BrokenPipeError), pipe:
+        pipe.write(text.encode())
 
 
 def _assets(folder: str, patterns: list[str]) -> Iterator[tuple[str, Values]]:

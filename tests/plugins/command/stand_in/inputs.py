@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .values import SIGNATURE, Marked, Unknown, Value, Values, as_secret, is_archive, is_asset, plain
+from .values import Marked, Unknown, Value, Values, as_secret, is_archive, is_asset, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,26 +166,24 @@ def _decode_known(structure: Structure, name: str, declared: Field, value: Value
     if wanted == SOURCE:
         return value if is_asset(value) or is_archive(value) else {}
     got = _go_type(value)
-    if wanted == MAP_OF_STRINGS and isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(item, str | Marked):
-                failures.append(_wrong(structure, f"{name}[{key}] value", STRING, _go_type(item)))
-        return value
-    if wanted == STRINGS and isinstance(value, list):
-        for index, item in enumerate(value):
-            if not isinstance(item, str | Marked):
-                failures.append(_wrong(structure, f"{name}[{index}]", STRING, _go_type(item)))
-        return value
     if wanted == WHOLE and got == NUMBER:
         return float(int(value))
-    if got == wanted:
-        return value
-    if isinstance(value, dict):
+    if wanted == MAP_OF_STRINGS and isinstance(value, dict):
+        _require_strings(structure, {f"{name}[{key}] value": item for key, item in value.items()}, failures)
+    elif wanted == STRINGS and isinstance(value, list):
+        _require_strings(structure, {f"{name}[{index}]": item for index, item in enumerate(value)}, failures)
+    elif isinstance(value, dict):
         reason = f"Cannot decode Object{{}} to type {wanted}; it isn't a struct, and no custom decoder exists"
         failures.append((name, f"An error occurred decoding '{structure.name}.{name}': {reason}"))
-    else:
+    elif got != wanted:
         failures.append(_wrong(structure, name, wanted, got))
     return value
+
+
+def _require_strings(structure: Structure, items: Values, failures: Failures) -> None:
+    for name, item in items.items():
+        if not isinstance(item, str | Marked):
+            failures.append(_wrong(structure, name, STRING, _go_type(item)))
 
 
 def _decode_structure(outer: Structure, name: str, wanted: Structure, value: Value, failures: Failures) -> Value:
@@ -260,8 +258,3 @@ def _failures_of_source(source: Value) -> Failures:
     else:
         return [("asset", "either asset or archive must be set")]
     return []
-
-
-def is_source(value: Value) -> bool:
-    """Tell whether the value is an asset or an archive."""
-    return isinstance(value, dict) and SIGNATURE in value

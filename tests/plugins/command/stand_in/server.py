@@ -9,34 +9,10 @@ import sys
 import threading
 import time
 from concurrent import futures
-from importlib.util import find_spec
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def _skip_the_sdk() -> None:
-    """Let the generated classes of the protocol be imported without the SDK around them.
-
-    Importing `pulumi` itself takes three times as long as all that is needed here (0.5 s and 0.17 s), and the
-    engine waits for it in every update.
-    """
-    spec = find_spec("pulumi")
-    if spec is None or spec.submodule_search_locations is None:
-        sys.exit("the Python package pulumi is missing: run the set-up (make demo), or install requirements.txt")
-    for name, below in (("pulumi", ""), ("pulumi.runtime", "/runtime")):
-        module = ModuleType(name)
-        module.__path__ = [folder + below for folder in spec.submodule_search_locations]
-        sys.modules[name] = module
-
-
-if "pulumi" not in sys.modules:
-    _skip_the_sdk()
-
-import grpc
-from google.protobuf import empty_pb2, json_format, struct_pb2
+import grpc  # type: ignore[import-untyped]
+from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from .calls import Call, Failure, Severity
@@ -56,6 +32,9 @@ from .values import (
     to_wire,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 VERSION = "1.2.1"
 FRAMEWORK_VERSION = "1.2.0"  # as the framework of that version calls itself in the state
 RESOURCES: dict[str, Structure] = {
@@ -67,7 +46,7 @@ _NO_OUTPUTS = {"stdout": "", "stderr": ""}
 _OUTPUTS = ("stdout", "stderr", "assets", "archive")
 
 
-class Provider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """Answers the engine."""
 
     def __init__(self, engine: str | None) -> None:
@@ -88,7 +67,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
 
     def GetSchema(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         """Name the resources and their inputs."""
-        resources = {
+        resources: dict[str, Values] = {
             kind: {"inputProperties": {name: {} for name in structure.fields}} for kind, structure in RESOURCES.items()
         }
         schema = {"name": "command", "version": VERSION, "resources": resources}
@@ -205,7 +184,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
         def send(severity: Severity, text: str, passing: bool) -> None:  # noqa: FBT001
             if self._engine is not None:
                 self._engine.Log(
-                    engine_pb2.LogRequest(severity=severity.value, message=text, urn=request.urn, ephemeral=passing)
+                    engine_pb2.LogRequest(
+                        severity=_severity(severity), message=text, urn=request.urn, ephemeral=passing
+                    )
                 )
 
         try:
@@ -261,7 +242,7 @@ def _opaque(value: Any) -> bool:
 
 
 def _structure(urn: str, context: Any) -> Structure:
-    kind = urn.split("::")[2].split("$")[-1]
+    kind = urn.split("::")[2].rpartition("$")[2]
     if kind not in RESOURCES:
         context.abort(grpc.StatusCode.NOT_FOUND, f"{kind}: the stand-in for the command plugin lacks it")
     return RESOURCES[kind]
@@ -293,6 +274,10 @@ def _struct(values: Values) -> Any:
     return json_format.ParseDict(to_wire(values), struct_pb2.Struct())
 
 
+def _severity(severity: Severity) -> Any:
+    return severity.value
+
+
 def _end_with_the_engine(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
@@ -301,6 +286,10 @@ def _end_with_the_engine(parent: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Serve the engine whose address is among the arguments, until it ends."""
+    if "--version" in arguments:
+        # No version: whoever asks looks for the official plugin.
+        sys.stdout.write("the stand-in for the command plugin\n")
+        return
     parent = os.getppid()
     engine = next((word for word in reversed(arguments) if not word.startswith("-")), None)
     # Every call holds a thread as long as its command runs; the engine decides how many there are.

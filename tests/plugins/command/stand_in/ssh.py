@@ -1,4 +1,7 @@
-"""Connections: how the official plugin dials, whom it trusts, with what it logs in. Paramiko is imported on the first."""
+"""Connections: how the official plugin dials, whom it trusts, with what it logs in.
+
+Paramiko is imported when the first connection is made: it takes half a second, and most updates make none.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import binascii
 import functools
 import io
 import ipaddress
+import itertools
 import logging
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .calls import Failure
 from .go import quote, system_error
@@ -160,7 +164,7 @@ class _Login:
         if isinstance(stream, socket.socket):
             stream.settimeout(None)
         try:
-            transport = _transport_class()(stream)
+            transport: paramiko.Transport = _transport_class()(stream)
         except (OSError, EOFError, paramiko.SSHException):
             raise _DialError("ssh: handshake failed: EOF") from None
         try:
@@ -176,7 +180,7 @@ class _Login:
     def _shake_hands(self, transport: Any) -> None:
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = FOR_EVER
         if self._host_key is not None:
-            kind, blob = self._host_key
+            kind, _ = self._host_key
             # A pinned key is offered as the only algorithm; of RSA that is the old ssh-rsa alone.
             transport.offered_host_keys = [kind]
             try:
@@ -264,7 +268,7 @@ def _transport_class() -> Any:
             copy.get_boolean()
             channel.exit_reason = copy.get_text()
         else:
-            paramiko.Channel._handle_request(channel, message)  # noqa: SLF001
+            paramiko.Channel._handle_request(channel, message)  # type: ignore[attr-defined] # noqa: SLF001
 
     def answered(channel: Any, *, accepted: bool) -> None:
         channel.answer = accepted
@@ -317,7 +321,7 @@ def _parse_host_key(text: str | None) -> tuple[str, bytes] | None:
         words = line.split()
         if len(words) < 2 or line.lstrip().startswith("#"):
             continue
-        for first, second in zip(words, words[1:], strict=False):
+        for first, second in itertools.pairwise(words):
             try:
                 blob = base64.b64decode(second, validate=True)
             except (binascii.Error, ValueError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET = "1b47061264138c4ac30d75fd1eb44270"
@@ -103,20 +106,36 @@ def from_wire(value: Value) -> Value:
         return Unknown
     if isinstance(value, list):
         return [from_wire(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    signature = value.get(SIGNATURE)
-    if signature == SECRET:
-        return as_secret(from_wire(value.get("value")))
-    if signature == OUTPUT:
-        inner = from_wire(value["value"]) if "value" in value else Unknown
-        return as_secret(inner) if value.get("secret") is True else inner
-    if signature == ASSET:
-        return {SIGNATURE: ASSET, **{name: value.get(name, "") for name in _TEXTS_OF_ASSETS}}
-    if signature == ARCHIVE:
-        members = {name: from_wire(member) for name, member in (value.get("assets") or {}).items()}
-        return {SIGNATURE: ARCHIVE, "assets": members, **{name: value.get(name, "") for name in _TEXTS_OF_ARCHIVES}}
+    if isinstance(value, dict):
+        read = _READERS.get(value.get(SIGNATURE, ""), _map_from_wire)
+        return read(value)
+    return value
+
+
+def _map_from_wire(value: Values) -> Value:
     return {name: from_wire(item) for name, item in value.items() if item is not None}
+
+
+def _output_from_wire(value: Values) -> Value:
+    inner = from_wire(value["value"]) if "value" in value else Unknown
+    return as_secret(inner) if value.get("secret") is True else inner
+
+
+def _asset_from_wire(value: Values) -> Value:
+    return {SIGNATURE: ASSET, **{name: value.get(name, "") for name in _TEXTS_OF_ASSETS}}
+
+
+def _archive_from_wire(value: Values) -> Value:
+    members = {name: from_wire(member) for name, member in (value.get("assets") or {}).items()}
+    return {SIGNATURE: ARCHIVE, "assets": members, **{name: value.get(name, "") for name in _TEXTS_OF_ARCHIVES}}
+
+
+_READERS: dict[str, Callable[[Values], Value]] = {
+    SECRET: lambda value: as_secret(from_wire(value.get("value"))),
+    OUTPUT: _output_from_wire,
+    ASSET: _asset_from_wire,
+    ARCHIVE: _archive_from_wire,
+}
 
 
 def to_wire(value: Value) -> Value:
