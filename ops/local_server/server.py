@@ -318,7 +318,7 @@ def wait_until_up(engine: Engine, name: str) -> None:
         if asked.returncode and (known is None or known["State"]["Status"] != "running"):
             said = engine.run("logs", "--tail", "20", name, check=False)
             raise ServerError(
-                f"the container {name} ended while it started (flaskhost:server.image: must be an image with systemd as "
+                f"the container {name} ended while it started (flaskhost:server.image: must have systemd as "
                 f"/sbin/init and an SSH server; auto is one). Its last words: {(said.stdout + said.stderr).strip()}"
             )
     if state == "degraded":
