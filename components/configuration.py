@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,9 +28,9 @@ def load() -> settings.Settings:
     given: dict[str, Any] = {}
     for key, text in get_config_env().items():
         if key.startswith(prefix):
-            given[key.removeprefix(prefix)] = text
-            with contextlib.suppress(ValueError):
-                given[key.removeprefix(prefix)] = json.loads(text)
+            name = key.removeprefix(prefix)
+            # Groups arrive as JSON; a key of digits alone must stay the text that it is.
+            given[name] = json.loads(text) if text.startswith("{") else text
     secret = {key.removeprefix(prefix) for key in get_config_secret_keys_env()}
     try:
         found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret)
@@ -59,7 +58,9 @@ def resolve(app: settings.App, *, base: Path, cache: Path) -> sources.Resolved:
         cache: folder for what is fetched and packed.
     """
     try:
-        return sources.resolve(app.source, app.version, app.commit, base=base, cache=cache)
+        return sources.resolve(
+            app.source, app.version, app.commit, base=base, cache=cache, allow_branch=app.allow_branch
+        )
     except sources.SourceError as error:
         stop(str(error))
 

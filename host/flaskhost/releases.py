@@ -97,7 +97,11 @@ def stamp() -> str:
 
 def record(layout: Layout, event: str, release: Release, **facts: Any) -> None:
     """Append one event to releases.log, as one JSON line."""
-    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, "release": release.digest}
+    line: Dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "event": event,
+        "release": release.digest,
+    }
     line["version"] = release.facts.get("version")
     with open(layout.log, "a", encoding="utf-8") as file:
         file.write(json.dumps({**line, **facts}) + "\n")

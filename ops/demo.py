@@ -1,0 +1,216 @@
+"""`python -m ops.demo up|down`: the bundled application on a server in a container of this machine.
+
+It does what a user of the stack `local` does by hand: put a version into the stack file, `pulumi up`, look at the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulumi import automation
+from pulumi.automation.events import OpType
+
+from ops.local_server import server
+from ops.setup import cache, containers, stacks
+from ops.setup.errors import SetupError
+
+if TYPE_CHECKING:
+    from pulumi.automation.events import EngineEvent
+
+HERE = Path(__file__).parent.parent
+STACK = "local"
+STACK_FILE = HERE / f"Pulumi.{STACK}.yaml"
+VERSION = "flaskhost:app.version"
+ANSWER_SECONDS = 30.0
+CONTAINER_TYPE = "flaskhost:server:Local$command:local:Command"
+
+
+def main(words: list[str]) -> int:
+    """Run one command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ops.demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up").add_argument("--version", help="tag, branch or commit of the bundled application")
+    commands.add_parser("down")
+    asked = parser.parse_args(words)
+    try:
+        # What ./pulumi does for this stack: its passphrase, and the stack itself where the backend has none yet.
+        variables = stacks.prepare(["up", "--stack", STACK], os.environ)
+        workspace = automation.LocalWorkspace(work_dir=str(HERE), env_vars=variables)
+        stack = automation.Stack.create_or_select(STACK, workspace)
+        return up(stack, asked.version) if asked.command == "up" else down(stack)
+    except SetupError as error:
+        say(f"demo: {error}")
+        return 1
+
+
+def up(stack: automation.Stack, version: str | None) -> int:
+    """Deploy; return the exit status."""
+    before = stack.get_config(VERSION, path=True).value
+    if version and version != before:
+        keep_stack_file()
+        stack.set_config(VERSION, automation.ConfigValue(version), path=True)
+        say(f"{STACK_FILE.name}: version {before} -> {version}")
+    gone = wake(stack)
+    report = Report()
+    try:
+        result = stack.up(on_event=report.hear, replace=gone, color="never", suppress_progress=True)
+    except automation.CommandError as error:
+        report.fail(str(error))
+        if "url" in stack.outputs():
+            say(f"The release before serves as it did. Next: make demo VERSION={before}, or another version.")
+        return 1
+    url, release = result.outputs["url"].value, result.outputs["release"].value
+    changes = dict(result.summary.resource_changes or {})
+    if set(changes) <= {OpType.SAME}:
+        say("nothing to change: the server has what the stack file says, and no SSH connection was opened")
+    address = url.replace("localhost", "127.0.0.1")
+    prove(address)
+    others = "v1.0.0" if release["version"] != "v1.0.0" else "v1.1.0"
+    inside = f"{containers.find()} exec -it {container_of(stack)[0]}"
+    say(
+        f"\nready: {address}\n\n"
+        f"It serves {release['version']}; the certificate is self-signed, so the browser asks once. What to try next:\n"
+        f"  make demo VERSION={others:8}          another version, with no failed request; and back the same way\n"
+        f"  make demo VERSION=v1.2.0            a broken one: it never reaches a visitor\n"
+        f"  ./pulumi preview --diff --stack {STACK}  what would change, after an edit of {STACK_FILE.name}\n"
+        f"  ./pulumi stack output --stack {STACK}    what was verified\n"
+        f"  {inside} flaskhost status guestbook\n"
+        f"  {inside} journalctl -u 'guestbook*' -n 20\n"
+        "  make demo-down                      remove all of it"
+    )
+    return 0
+
+
+def down(stack: automation.Stack) -> int:
+    """Remove the container, the state and the change of the stack file; return the exit status."""
+    report = Report()
+    try:
+        stack.destroy(on_event=report.hear, color="never", suppress_progress=True)
+    except automation.CommandError as error:
+        report.fail(str(error))
+        return 1
+    stack.workspace.remove_stack(STACK, preserve_config=True)
+    if kept_stack_file().exists():
+        shutil.move(kept_stack_file(), STACK_FILE)
+        say(f"{STACK_FILE.name} is what it was before the demo changed it")
+    say("removed: container, keys and state. What was downloaded or built stays in " + str(cache.folder()))
+    return 0
+
+
+def wake(stack: automation.Stack) -> list[str]:
+    """Start the container if it was stopped; return what must be replaced because it is gone.
+
+    Neither can be seen in the state: Pulumi does not look at the container again.
+    """
+    name, urn = container_of(stack)
+    if name is None:
+        return []
+    state = server.start({"name": name})["state"]
+    if state == "started":
+        say(f"the container {name} was stopped: started it again")
+    if state == "absent":
+        say(f"the container {name} is gone: making it anew")
+    return [urn] if state == "absent" else []
+
+
+def container_of(stack: automation.Stack) -> tuple[str | None, str]:
+    """Return name and URN of the container that the state knows, or None."""
+    for resource in (stack.export_stack().deployment or {}).get("resources", []):
+        if CONTAINER_TYPE in resource["urn"] and resource["urn"].endswith("-container"):
+            return next(one[5:] for one in resource["inputs"]["triggers"] if one.startswith("name=")), resource["urn"]
+    return None, ""
+
+
+def prove(url: str) -> None:
+    """See from outside of the container that the application answers.
+
+    Raises:
+        SetupError: it does not.
+    """
+    trusting = ssl.create_default_context()
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    until, last = time.monotonic() + ANSWER_SECONDS, ""
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"{url}health", timeout=ANSWER_SECONDS, context=trusting) as answer:  # noqa: S310 - https
+                if answer.status == 200:
+                    return
+        except urllib.error.HTTPError as error:
+            last = f"status {error.code}"
+        except OSError as error:
+            last = str(error)
+        time.sleep(0.2)
+    raise SetupError(f"{url}health does not answer ({last}).\n  Next: ./pulumi stack output --stack {STACK}")
+
+
+class Report:
+    """Tells what Pulumi does: a line when a step begins, what it says, and how long it took."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._begin = time.monotonic()
+        self._began: dict[str, float] = {}
+        self._errors: list[str] = []
+
+    def hear(self, event: EngineEvent) -> None:
+        """Take one event of the engine."""
+        now = time.monotonic()
+        begins, ends, says = event.resource_pre_event, event.res_outputs_event, event.diagnostic_event
+        if begins and begins.metadata.op not in (OpType.SAME, OpType.READ) and is_step(begins.metadata.urn):
+            self._began[begins.metadata.urn] = now
+            self._line(short(begins.metadata.urn), begins.metadata.op.value)
+        if says and says.severity == "error":
+            self._errors.append(f"{short(says.urn or '')}: {says.message.strip()}")
+        elif says and says.severity != "debug" and says.urn and is_step(says.urn) and says.message.strip():
+            for line in says.message.rstrip().split("\n"):
+                self._line(short(says.urn), "  " + line)
+        if ends and ends.metadata.urn in self._began:
+            took = now - self._began.pop(ends.metadata.urn)
+            self._line(short(ends.metadata.urn), f"done after {took:.1f} s")
+
+    def fail(self, otherwise: str) -> None:
+        """Say what went wrong: the steps' own errors, or what Pulumi printed where there are none."""
+        say("\n".join(["", *(self._errors or [otherwise])]))
+
+    def _line(self, name: str, text: str) -> None:
+        say(f"[{time.monotonic() - self._begin:5.1f} s] {name:12} {text}")
+
+
+def is_step(urn: str) -> bool:
+    """Tell whether a resource does something, in contrast to those that only hold others."""
+    return "command:" in urn.rsplit("::", 2)[1]
+
+
+def short(urn: str) -> str:
+    """Return the last word of a resource's name, such as `stage`."""
+    return urn.rsplit("::", 1)[-1].rsplit("-", 1)[-1]
+
+
+def kept_stack_file() -> Path:
+    """Return where the stack file is kept as it was before the demo changed it."""
+    return cache.folder() / f"before-demo.{STACK_FILE.name}"
+
+
+def keep_stack_file() -> None:
+    """Keep the stack file, unless an earlier change has done so."""
+    if not kept_stack_file().exists():
+        shutil.copy2(STACK_FILE, kept_stack_file())
+
+
+def say(text: str) -> None:
+    """Say something, at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
