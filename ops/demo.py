@@ -65,8 +65,10 @@ def up(stack: automation.Stack, version: str | None) -> int:
         result = stack.up(on_event=report.hear, replace=gone, color="never", suppress_progress=True)
     except automation.CommandError as error:
         report.fail(str(error))
-        if "url" in stack.outputs():
-            say(f"The release before serves as it did. Next: make demo VERSION={before}, or another version.")
+        serving = stack.outputs().get("release")
+        if serving:
+            version = serving.value["version"]
+            say(f"\n{version} serves as before. Next: make demo VERSION={version}, or a version that works.")
         return 1
     url, release = result.outputs["url"].value, result.outputs["release"].value
     changes = dict(result.summary.resource_changes or {})
@@ -169,7 +171,7 @@ class Report:
         if begins and begins.metadata.op not in (OpType.SAME, OpType.READ) and is_step(begins.metadata.urn):
             self._began[begins.metadata.urn] = now
             self._line(short(begins.metadata.urn), begins.metadata.op.value)
-        if says and says.severity == "error":
+        if says and says.severity == "error" and says.urn and is_step(says.urn):
             self._errors.append(f"{short(says.urn or '')}: {says.message.strip()}")
         elif says and says.severity != "debug" and says.urn and is_step(says.urn) and says.message.strip():
             for line in says.message.rstrip().split("\n"):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 
 ASK_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
+LOOK_SECONDS = 0.2
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -73,7 +75,8 @@ def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
                 f"{check['attempts']} answers {check['status']} in a row from {check['path']} in {check['seconds']} s"
             )
             raise Failure(f"the release is not healthy: wanted {rule}, last seen: {last}")
-        status, text = ask(path, check["host"], check["path"], min(ASK_SECONDS, max(left, 0.1)))
+        until = min(time.monotonic() + ASK_SECONDS, begin + check["seconds"])
+        status, text = _ask_until(until, path, check, gave_up)
         last = f"{status} {text}" if status else text
         good = good + 1 if status == check["status"] else 0
         if not good:
@@ -81,3 +84,17 @@ def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
     seconds = time.monotonic() - begin
     progress.say(f"healthy: {check['attempts']} answers {check['status']} from {check['path']} after {seconds:.2f} s")
     return seconds
+
+
+def _ask_until(
+    until: float, path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
+) -> Tuple[Optional[int], str]:
+    """Ask once, and look after the service meanwhile: the socket takes a question even while nobody can answer it."""
+    answers: List[Tuple[Optional[int], str]] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(ask(path, check["host"], check["path"], ASK_SECONDS)), daemon=True
+    )
+    asking.start()
+    while not answers and time.monotonic() < until and not gave_up():
+        asking.join(LOOK_SECONDS)
+    return answers[0] if answers else (None, "no answer")

@@ -39,10 +39,16 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
         systemd.systemctl("daemon-reload")
 
 
-def start(paths: Layout, colour: str) -> None:
-    """Start a slot's socket and service; returns when Gunicorn has said that it is up, or has failed."""
+def start(paths: Layout, colour: str, *, wait: bool = False) -> None:
+    """Start a slot's socket and service.
+
+    Args:
+        paths: layout of the application.
+        colour: the slot.
+        wait: whether to return only when Gunicorn has said that it is up, or has failed.
+    """
     systemd.systemctl("start", layout.socket(paths.app, colour))
-    systemd.systemctl("start", layout.service(paths.app, colour), check=False)
+    systemd.systemctl("start", *([] if wait else ["--no-block"]), layout.service(paths.app, colour), check=False)
 
 
 def stop(paths: Layout, colour: str) -> None:
@@ -66,7 +72,7 @@ def died(paths: Layout, colour: str) -> Optional[str]:
     """Return why the service of a slot is not up to anything any more, or None while it may still become healthy."""
     facts = systemd.show(layout.service(paths.app, colour), "ActiveState", "SubState", "NRestarts", "ExecMainStatus")
     restarts = int(facts.get("NRestarts") or 0)
-    if restarts or facts.get("ActiveState") in ("failed", "inactive"):
+    if restarts or facts.get("ActiveState") in ("failed", "inactive", "deactivating"):
         state = f"{facts.get('ActiveState')}/{facts.get('SubState')}"
         return f"its service ended with status {facts.get('ExecMainStatus')} ({state}, restarts: {restarts})"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Dict, List, Sequence
 
@@ -32,19 +33,30 @@ def show(unit: str, *names: str) -> Dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def journal(units: Sequence[str], *, since: float, lines: int = 120) -> str:
-    """Return what the units have logged since a time.
+def journal(units: Sequence[str], *, since: float, lines: int = 400) -> str:
+    """Return what the units have logged since a time; what several processes say alike stands there once.
+
+    Each worker of a release that cannot start prints the same traceback.
 
     Args:
         units: names of units.
         since: seconds since the epoch.
-        lines: how many of the newest lines.
+        lines: how many of the newest lines are looked at.
     """
     which: List[str] = []
     for unit in units:
         which += ["-u", unit]
-    words = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), f"--since=@{since:.6f}", *which]
-    return run(words, check=False).stdout.rstrip()
+    words = ["journalctl", "--no-pager", "-q", "-o", "json", "--output-fields=MESSAGE,_PID", "-n", str(lines)]
+    said: Dict[str, str] = {}
+    kept = []
+    for line in run([*words, f"--since=@{since:.6f}", *which], check=False).stdout.splitlines():
+        entry = json.loads(line)
+        text, pid = entry.get("MESSAGE") or "", entry.get("_PID", "")
+        if isinstance(text, list):  # bytes that are no UTF-8 (journalctl(1), JSON output)
+            text = bytes(text).decode("utf-8", "replace")
+        if said.setdefault(text, pid) == pid:
+            kept.append(text)
+    return "\n".join(kept).rstrip()
 
 
 def transient(words: Sequence[str], *, user: str, cwd: Path, properties: Sequence[str] = ()) -> List[str]:

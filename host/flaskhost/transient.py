@@ -68,7 +68,8 @@ def front(verb: str, app: str, text: str, program: str) -> int:
     if outcome["ok"]:
         print(json.dumps(outcome["result"], ensure_ascii=False))
         return 0
-    print(f"error: {outcome['error']}", file=sys.stderr)
+    # On stdout: that is in Pulumi's message of the failed step, and is not streamed a second time.
+    print(f"error: {outcome['error']}")
     return 1
 
 

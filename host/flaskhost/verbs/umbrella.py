@@ -10,7 +10,7 @@ def start(app: str) -> None:
     paths = layout.known(app)
     colour = paths.active_slot()
     if colour:
-        slots.start(paths, colour)
+        slots.start(paths, colour, wait=True)
 
 
 def stop(app: str) -> None:
