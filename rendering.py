@@ -55,11 +55,13 @@ class Plan:
     Attributes:
         release: the release's identity: SHA-256, in hex, of all that makes it.
         url: where a visitor reaches the application.
+        archive: where the code is uploaded to.
         environment: the only document with secrets in it.
     """
 
     release: str
     url: str
+    archive: str
     base: str
     site: str
     environment: str
@@ -95,7 +97,10 @@ def plan(settings: Settings, source: Resolved) -> Plan:
             {"env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables)},
         ),
         "prepare": document.write(
-            "prepare", app.name, {"release": release, **code, "archive": archive(source), **built, **shown}, files
+            "prepare",
+            app.name,
+            {"release": release, **code, "archive": archive(settings, source), **built, **shown},
+            files,
         ),
         "stage": document.write("stage", app.name, {"release": release, "migrate": app.migrate, "health": health}),
         "switch": document.write("switch", app.name, {"release": release, "keep": app.keep}),
@@ -104,12 +109,18 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     checks = document.write(
         "checks", app.name, {"release": release, "health": health, "configuration": everything[:16]}
     )
-    return Plan(release=release, url=f"https://{host}{_port(settings)}/", checks=checks, **steps)
+    return Plan(
+        release=release,
+        url=f"https://{host}{_port(settings)}/",
+        archive=archive(settings, source),
+        checks=checks,
+        **steps,
+    )
 
 
-def archive(source: Resolved) -> str:
+def archive(settings: Settings, source: Resolved) -> str:
     """Return where the archive of the code is uploaded to, relative to the login user's home."""
-    return f".flaskhost/source-{source.tree[:16]}.tar"
+    return f".flaskhost/{settings.app.name}/source-{source.tree[:16]}.tar"
 
 
 def _base(settings: Settings) -> str:
@@ -136,8 +147,13 @@ def _site(settings: Settings) -> str:
         default="" if web.domains else " default_server",
         port=_port(settings),
     )
-    values = {"domains": list(web.domains)}
-    return document.write("site", app.name, values, {f"/etc/nginx/sites-available/{app.name}": text})
+    files = {f"/etc/nginx/sites-available/{app.name}": text}
+    if web.domains:
+        # The site of one application must not answer for names that are nobody's.
+        files["/etc/nginx/sites-available/flaskhost-default"] = _render(
+            "etc/nginx/sites-available/flaskhost-default.j2"
+        )
+    return document.write("site", app.name, {"domains": list(web.domains)}, files)
 
 
 def _release_files(settings: Settings) -> dict[str, str]:

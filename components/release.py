@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-import rendering
 from components import remote
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Release(pulumi.ComponentResource):
         uploaded = remote.upload(
             f"{name}-source",
             str(source.archive),
-            rendering.archive(source),
+            plan.archive,
             host,
             parent=self,
             depends_on=[base.reachable],

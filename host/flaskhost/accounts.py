@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from typing import List, Sequence
-
 from flaskhost.progress import Progress
 from flaskhost.shell import run, succeeds
 
@@ -24,8 +21,3 @@ def ensure(app: str, home: str, progress: Progress) -> None:
             words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", place, "--shell", shell]
             run([*words, name])
             progress.say(f"account: made {name}")
-
-
-def as_builder(words: Sequence[str]) -> List[str]:
-    """Return the words that run `words` as the builder (as this process's user where that is not root: tests)."""
-    return ["runuser", "-u", BUILDER, "--", *words] if os.geteuid() == 0 else list(words)

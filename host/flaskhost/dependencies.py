@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from flaskhost.accounts import BUILDER, as_builder
+from flaskhost.accounts import BUILDER, BUILDER_HOME
 from flaskhost.files import directory, own_tree, remove, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
+from flaskhost.systemd import transient
 
 REQUIREMENTS = "requirements.txt"
 BUILD_SECONDS = 1800
@@ -66,14 +67,14 @@ def environment() -> Dict[str, str]:
     """
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     return {
-        "HOME": "/var/cache/flaskhost",
+        "HOME": BUILDER_HOME,
         "SSL_CERT_FILE": bundle,
-        "UV_CACHE_DIR": "/var/cache/flaskhost/uv",
+        "UV_CACHE_DIR": f"{BUILDER_HOME}/uv",
         "UV_COMPILE_BYTECODE": "1",
         "UV_LINK_MODE": "copy",
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
-        "UV_PYTHON_INSTALL_DIR": "/var/cache/flaskhost/python",
+        "UV_PYTHON_INSTALL_DIR": f"{BUILDER_HOME}/python",
     }
 
 
@@ -90,7 +91,7 @@ def _install(venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str)
 
 
 def _as_builder(words: List[str], source: Path) -> None:
-    run(as_builder(words), cwd=str(source), env=environment(), timeout=BUILD_SECONDS)
+    run(transient(words, user=BUILDER, cwd=source, environment=environment()), timeout=BUILD_SECONDS)
 
 
 def _requirements(source: Path, name: str) -> List[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from flaskhost.shell import run, succeeds
 
@@ -59,23 +59,25 @@ def journal(units: Sequence[str], *, since: float, lines: int = 400) -> str:
     return "\n".join(kept).rstrip()
 
 
-def transient(words: Sequence[str], *, user: str, cwd: Path, properties: Sequence[str] = ()) -> List[str]:
-    """Return the words that run `words` as a unit of its own: as `user`, in `cwd`, its output and status handed back.
+def transient(
+    words: Sequence[str],
+    *,
+    user: str,
+    cwd: Path,
+    environment: Optional[Dict[str, str]] = None,
+    properties: Sequence[str] = (),
+) -> List[str]:
+    """Return the words that run `words` as a unit of its own: its output and status are handed back.
+
+    Whatever it leaves running is ended with it.
 
     Args:
         words: program and arguments.
         user: whose name it runs in.
         cwd: working directory.
+        environment: variables; nothing secret, since they stand on a command line.
         properties: further `Name=value` settings of systemd.exec(5).
     """
-    settings = [f"User={user}", f"WorkingDirectory={cwd}", *properties]
-    return [
-        "systemd-run",
-        "--quiet",
-        "--wait",
-        "--pipe",
-        "--collect",
-        *(f"--property={one}" for one in settings),
-        "--",
-        *words,
-    ]
+    settings = [f"--property={one}" for one in (f"User={user}", f"WorkingDirectory={cwd}", *properties)]
+    variables = [f"--setenv={name}={value}" for name, value in (environment or {}).items()]
+    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *settings, *variables, "--", *words]

@@ -64,7 +64,9 @@ def _service(paths: layout.Layout) -> Finding:
 
 def _boot(paths: layout.Layout) -> Finding:
     name = f"{paths.app}.service"
-    return systemd.is_enabled(name) and systemd.is_active(name), f"{name} is enabled and active"
+    facts = systemd.show(name, "UnitFileState", "ActiveState")
+    good = facts == {"UnitFileState": "enabled", "ActiveState": "active"}
+    return good, f"{name} is {facts.get('UnitFileState')} and {facts.get('ActiveState')}"
 
 
 def _nginx() -> Finding:

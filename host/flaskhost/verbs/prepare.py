@@ -40,7 +40,8 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         facts = {"version": asked["version"], "commit": asked["commit"], "tree": asked["tree"]}
         release.update(**facts, created=releases.stamp(), folder=folder, prepared=False)
         progress.say(f"release {release.label}: unpacking")
-        _unpack(_archive(asked), release.source)
+        archive = _archive(asked)
+        _unpack(archive, release.source)
         uv = paths.facts["uv"]
         venv = dependencies.ensure(
             paths, release.source, asked["tree"], asked["python"], asked["gunicorn"], uv, progress
@@ -53,6 +54,9 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         _static(release, asked["static"], progress)
         release.update(prepared=True)
         releases.record(paths, "prepare", release)
+        # Archives of other releases have served; this one stays, since Pulumi does not upload it again.
+        for old in archive.parent.glob("source-*.tar"):
+            remove(old if old != archive else None)
     return _result(release, built=True)
 
 
@@ -125,10 +129,10 @@ def _build(release: releases.Release, command: str, progress: Progress) -> None:
             ["/bin/sh", "-c", command],
             user=BUILDER,
             cwd=release.source,
+            environment={"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": BUILDER_HOME},
             properties=[
                 f"SupplementaryGroups={paths.app}",
                 f"InaccessiblePaths={paths.configs} {paths.shared}",
-                f"Environment=PATH={release.venv}/bin:/usr/local/bin:/usr/bin:/bin HOME={BUILDER_HOME}",
                 "PrivateTmp=yes",
                 "NoNewPrivileges=yes",
             ],

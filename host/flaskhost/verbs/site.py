@@ -22,7 +22,9 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Install the site, checked by `nginx -t` first. Input: domains, and the files below /etc/nginx."""
     paths = layout.known(asked.app)
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
-        made = _certificate(paths, asked["domains"])
+        made = _certificate(paths.etc / "tls", asked["domains"])
+        # For names that no site claims; all applications of the host share it.
+        made = _certificate(paths.at("/etc/flaskhost/tls"), ["invalid"]) or made
         if made:
             progress.say("certificate: made a self-signed one")
         before = _before(paths, list(asked.files))
@@ -79,12 +81,11 @@ def _put_back(paths: layout.Layout, before: Dict[str, Optional[str]]) -> None:
             write(paths.at(name), text)
 
 
-def _certificate(paths: layout.Layout, domains: List[str]) -> bool:
-    """Have a certificate for these names; return whether one was made.
+def _certificate(folder: Path, domains: List[str]) -> bool:
+    """Have a certificate for these names in a folder; return whether one was made.
 
     It is self-signed: browsers warn, the connection is encrypted.
     """
-    folder = paths.etc / "tls"
     directory(folder, mode=0o700)
     key, certificate, names = folder / "key.pem", folder / "certificate.pem", folder / "names"
     wanted = "\n".join(domains) + "\n"

@@ -85,11 +85,8 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
             ["/bin/sh", "-c", command],
             user=paths.app,
             cwd=release.source,
-            properties=[
-                f"EnvironmentFile={paths.config(release.digest)}/env",
-                f"Environment=PATH={release.venv}/bin:/usr/local/bin:/usr/bin:/bin HOME={paths.home}",
-                "UMask=0027",
-            ],
+            environment={"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(paths.home)},
+            properties=[f"EnvironmentFile={paths.config(release.digest)}/env", "UMask=0027"],
         ),
         timeout=MIGRATE_SECONDS,
         check=False,
