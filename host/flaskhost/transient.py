@@ -34,7 +34,8 @@ def front(verb: str, app: str, text: str, program: str) -> int:
     asked = document.parse(text)
     if (asked.verb, asked.app) != (verb, app):
         raise Failure(f"the document is for `{asked.verb} {asked.app}`, the command line says `{verb} {app}`")
-    directory(STATE, mode=0o755)
+    # For root only: who can open a lock can hold it.
+    directory(STATE, mode=0o700)
     folder = STATE / app
     directory(folder, mode=0o700)
     unit = f"flaskhost-{app}-{verb}.service"
@@ -57,6 +58,9 @@ def front(verb: str, app: str, text: str, program: str) -> int:
             write(folder / f"{verb}.current", stem, mode=0o600)
             log.touch(mode=0o600)
             process = subprocess.Popen(_words(unit, program, folder / f"{stem}.request"), stdin=subprocess.DEVNULL)
+            # The turn ends when the next one can see the unit, or it would take this request for one that has ended.
+            while process.poll() is None and not _runs(unit):
+                time.sleep(POLL_SECONDS)
     _follow(log, result, unit, process)
     try:
         outcome = json.loads(result.read_text())
@@ -102,7 +106,9 @@ def work(asked: document.Document, progress: Progress, verb: Work) -> Tuple[Dict
 
 
 def _words(unit: str, program: str, request: Path) -> Tuple[str, ...]:
-    properties = (f"RuntimeMaxSec={DEADLINE_SECONDS}", "StandardOutput=null", "SyslogIdentifier=flaskhost")
+    # Standard error by name: it would follow standard output, and the journal would hold nothing.
+    log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
+    properties = (f"RuntimeMaxSec={DEADLINE_SECONDS}", *log)
     return (
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),
@@ -124,7 +130,8 @@ def _current(folder: Path, verb: str) -> str:
 
 def _follow(log: Path, result: Path, unit: str, process: subprocess.Popen[bytes] | None) -> None:
     """Print the log as it grows, until the work has ended."""
-    with open(log, encoding="utf-8") as file:
+    # The end may be half a character for a moment.
+    with open(log, encoding="utf-8", errors="replace") as file:
         checked = time.monotonic()
         while True:
             part = file.read()
