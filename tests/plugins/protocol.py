@@ -141,6 +141,7 @@ class Plugin:
         engine_pb2_grpc.add_EngineServicer_to_server(self._engine, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
+        self.engine_address = f"127.0.0.1:{port}"
         started = time.monotonic()
         self.process = subprocess.Popen(
             [str(path), f"127.0.0.1:{port}"],
@@ -157,7 +158,10 @@ class Plugin:
             raise PluginError(f"{path} printed no port: {self.greeting!r} {self.process.stderr.read()}")
         self.errors: list[str] = []
         threading.Thread(target=self._collect, daemon=True).start()
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{self.greeting.strip()}")
+        self._channel = grpc.insecure_channel(
+            f"127.0.0.1:{self.greeting.strip()}",
+            options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+        )
         self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
         self.abilities = self._call(
             "Configure",
