@@ -13,7 +13,7 @@ from flaskhost.files import directory, own_tree, remove, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
-from flaskhost.systemd import transient
+from flaskhost.systemd import GRACE_SECONDS, transient
 
 REQUIREMENTS = "requirements.txt"
 BUILD_SECONDS = 1800
@@ -91,7 +91,8 @@ def _install(venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str)
 
 
 def _as_builder(words: List[str], source: Path) -> None:
-    run(transient(words, user=BUILDER, cwd=source, environment=environment()), timeout=BUILD_SECONDS)
+    unit = transient(words, user=BUILDER, cwd=source, seconds=BUILD_SECONDS, environment=environment())
+    run(unit, timeout=BUILD_SECONDS + GRACE_SECONDS)
 
 
 def _requirements(source: Path, name: str) -> List[str]:

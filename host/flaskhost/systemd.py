@@ -10,6 +10,8 @@ from flaskhost.shell import run, succeeds
 
 # Above the graceful timeout of any release plus the start of a slow application.
 PATIENCE = 300.0
+# What systemd gets to end a unit that is out of time, before its caller stops waiting.
+GRACE_SECONDS = 100
 
 
 def systemctl(*words: str, timeout: float = PATIENCE, check: bool = True) -> str:
@@ -31,6 +33,11 @@ def show(unit: str, *names: str) -> Dict[str, str]:
     """Return properties of a unit by name."""
     lines = systemctl("show", unit, *(f"--property={name}" for name in names), check=False).splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def is_outdated(*units: str) -> bool:
+    """Tell whether systemd still has an older text of a unit: what wrote the new one was killed before saying so."""
+    return any(show(unit, "NeedDaemonReload").get("NeedDaemonReload") == "yes" for unit in units)
 
 
 def journal(units: Sequence[str], *, since: float, lines: int = 400) -> str:
@@ -59,11 +66,13 @@ def journal(units: Sequence[str], *, since: float, lines: int = 400) -> str:
     return "\n".join(kept).rstrip()
 
 
-def transient(
+def transient(  # noqa: PLR0913 - what a unit is made of
     words: Sequence[str],
     *,
     user: str,
     cwd: Path,
+    seconds: int,
+    unit: Optional[str] = None,
     environment: Optional[Dict[str, str]] = None,
     properties: Sequence[str] = (),
 ) -> List[str]:
@@ -75,9 +84,15 @@ def transient(
         words: program and arguments.
         user: whose name it runs in.
         cwd: working directory.
+        seconds: until systemd ends it, also when nobody waits for it any more.
+        unit: its name, where there must not be two at a time.
         environment: variables; nothing secret, since they stand on a command line.
         properties: further `Name=value` settings of systemd.exec(5).
     """
-    settings = [f"--property={one}" for one in (f"User={user}", f"WorkingDirectory={cwd}", *properties)]
+    limits = (f"User={user}", f"WorkingDirectory={cwd}", f"RuntimeMaxSec={seconds}", *properties)
+    settings = [f"--property={one}" for one in limits] + ([f"--unit={unit}"] if unit else [])
     variables = [f"--setenv={name}={value}" for name, value in (environment or {}).items()]
-    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *settings, *variables, "--", *words]
+    # systemd replaces ${NAME} in arguments before a shell sees it (systemd.service(5), "Command lines").
+    program, *arguments = words
+    plain = [program, *(word.replace("$", "$$") for word in arguments)]
+    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *settings, *variables, "--", *plain]

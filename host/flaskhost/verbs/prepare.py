@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
 from flaskhost import dependencies, envfile, layout, locks, releases
 from flaskhost.accounts import BUILDER, BUILDER_HOME
@@ -14,7 +15,7 @@ from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
-from flaskhost.systemd import transient
+from flaskhost.systemd import GRACE_SECONDS, transient
 
 # The files of a document that belong to the release's configuration.
 CONFIGURATION = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
@@ -107,28 +108,51 @@ def _unpack(archive: Path, target: Path) -> None:
             if member.issym():
                 points = os.path.normpath(os.path.join(os.path.dirname(at), member.linkname))
             inside = all(path == top or path.startswith(top + os.sep) for path in (at, points))
+            # Not through a link of an earlier member either: where that leads, the names do not tell.
+            inside = inside and (at == top or os.path.realpath(os.path.dirname(at)) == os.path.dirname(at))
             if not inside or not (member.isreg() or member.isdir() or member.issym()):
                 raise Failure(f"the source holds {member.name!r}, which is no file, folder or link inside of it")
             # Owner and extended modes are set afterwards, for the whole tree.
             member.uid = member.gid = 0
             member.uname = member.gname = ""
             tar.extract(member, top, set_attrs=not member.issym())
+    stray = _leading_outside(target, target)
+    if stray:
+        raise Failure(f"the source holds {stray!r}, a link that leads out of it")
     own_tree(target, owner=BUILDER, group=BUILDER)
 
 
+def _leading_outside(folder: Path, top: Path) -> Optional[str]:
+    """Return a link below `folder` that leads out of `top`, by whatever way, or None."""
+    inside = os.path.realpath(top) + os.sep
+    for where, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = os.path.join(where, name)
+            if os.path.islink(path) and not (os.path.realpath(path) + os.sep).startswith(inside):
+                return os.path.relpath(path, top)
+    return None
+
+
 def _build(release: releases.Release, command: str, progress: Progress) -> None:
-    """Run the build command in the source, as the builder.
+    """Run the build command in the source."""
+    progress.say(f"build: {command}")
+    done = _sandboxed(release, ["/bin/sh", "-c", command], dependencies.BUILD_SECONDS)
+    if done.returncode:
+        raise Failure(f"flaskhost:app.build: `{command}` ended with status {done.returncode}\n{done.stdout}".rstrip())
+
+
+def _sandboxed(release: releases.Release, words: List[str], seconds: int) -> subprocess.CompletedProcess[str]:
+    """Run words in the source, as the builder.
 
     It reads the dependencies through the application's group; what else that group may read is hidden from it.
     """
-    progress.say(f"build: {command}")
     paths = release.layout
-    own_tree(release.source, owner=BUILDER, group=BUILDER)
-    done = run(
+    return run(
         transient(
-            ["/bin/sh", "-c", command],
+            words,
             user=BUILDER,
             cwd=release.source,
+            seconds=seconds,
             environment={"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": BUILDER_HOME},
             properties=[
                 f"SupplementaryGroups={paths.app}",
@@ -137,32 +161,34 @@ def _build(release: releases.Release, command: str, progress: Progress) -> None:
                 "NoNewPrivileges=yes",
             ],
         ),
-        timeout=dependencies.BUILD_SECONDS,
+        timeout=seconds + GRACE_SECONDS,
         check=False,
     )
-    if done.returncode:
-        raise Failure(f"flaskhost:app.build: `{command}` ended with status {done.returncode}\n{done.stdout}".rstrip())
 
 
 def _compile(release: releases.Release) -> None:
     """Compile the code: the application may not write beside it, and would compile at every start.
 
-    Without `site` (-S), since a .pth file of a dependency is code, and this runs as root. A file for another version
-    of Python may not compile, and is no reason to stop.
+    As the builder, since the interpreter stands in a folder that the installation of dependencies has filled. A file
+    for another version of Python may not compile, and is no reason to stop.
     """
     words = [str(release.venv / "bin" / "python"), "-I", "-S", "-m", "compileall", "-q", str(release.source)]
-    run(words, timeout=COMPILE_SECONDS, check=False)
+    _sandboxed(release, words, COMPILE_SECONDS)
 
 
-def _static(release: releases.Release, folder: str | None, progress: Progress) -> None:
+def _static(release: releases.Release, folder: Optional[str], progress: Progress) -> None:
     """Copy the static files to where Nginx may read them, and only them."""
     remove(release.static)
     if folder is None:
         directory(release.static, mode=0o750, group="www-data")
         return
     source = release.source / folder
-    if not source.is_dir() or release.source not in source.resolve().parents:
+    if not source.is_dir() or release.source.resolve() not in source.resolve().parents:
         raise Failure(f"flaskhost:app.static: must be a folder of the source (got {folder!r}): name one that is there")
+    # A build command makes links as it likes; copied by root, they would show any file of the host to visitors.
+    stray = _leading_outside(source, release.source)
+    if stray:
+        raise Failure(f"flaskhost:app.static: {stray!r} is a link that leads out of the source: have the file there")
     shutil.copytree(source, release.static, symlinks=False)
     own_tree(release.static, owner="root", group="www-data")
     progress.say(f"static: {folder} is ready for Nginx")

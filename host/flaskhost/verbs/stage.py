@@ -13,6 +13,7 @@ from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 
 MIGRATE_SECONDS = 1800
+WAIT_SECONDS = 0.5
 
 
 def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -37,12 +38,21 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
         Failure: it did not become healthy; the idle slot is stopped then, and the active one was never touched.
     """
     wishes = json.loads((paths.config(release.digest) / "stage.json").read_text())
+    active = paths.active_slot()
     at = releases.slot_of(paths, release.digest)
     if at and systemd.is_active(layout.service(paths.app, at)):
         progress.say(f"release {release.label} runs in {at} already")
-        slots.healthy(paths, at, wishes["health"], progress)
-        return at
-    active = paths.active_slot()
+        try:
+            slots.healthy(paths, at, wishes["health"], progress, before=slots.restarts(paths, at))
+        except Failure as failure:
+            if at == active:
+                raise
+            # What a killed try has left there; it gets a whole one.
+            progress.say(f"{failure}: starting it anew")
+        else:
+            if release.facts.get("failed"):
+                release.update(failed=None)
+            return at
     if at and at == active:
         progress.say(f"release {release.label} is the active one and was stopped: starting it")
         slots.start(paths, at)
@@ -79,16 +89,23 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
     command = _migration(release, wish)
     if command is None or release.facts.get("migrated"):
         return
+    unit = f"flaskhost-{paths.app}-migrate.service"
+    if systemd.is_active(unit):
+        progress.say("migrations: those of an ended try are still running: waiting for them")
+        while systemd.is_active(unit):
+            time.sleep(WAIT_SECONDS)
     progress.say(f"migrations: {command}")
     done = run(
         systemd.transient(
             ["/bin/sh", "-c", command],
             user=paths.app,
             cwd=release.source,
+            seconds=MIGRATE_SECONDS,
+            unit=unit,
             environment={"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(paths.home)},
             properties=[f"EnvironmentFile={paths.config(release.digest)}/env", "UMask=0027"],
         ),
-        timeout=MIGRATE_SECONDS,
+        timeout=MIGRATE_SECONDS + systemd.GRACE_SECONDS,
         check=False,
     )
     if done.returncode:
