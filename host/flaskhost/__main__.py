@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -29,6 +30,9 @@ UNIT: Dict[str, Callable[[str], None]] = {"start": umbrella.start, "stop": umbre
 
 def main(words: List[str]) -> int:
     """Run the command; return its exit status."""
+    for stream in (sys.stdin, sys.stdout):
+        # The session's locale may say otherwise; the document is UTF-8 on every host.
+        stream.reconfigure(encoding="utf-8") if isinstance(stream, io.TextIOWrapper) else None
     try:
         return _run(words)
     except Failure as failure:

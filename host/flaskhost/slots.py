@@ -32,7 +32,7 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
     for kind, name in (("socket", layout.socket(paths.app, colour)), ("service", layout.service(paths.app, colour))):
         text = (paths.config(release.digest) / f"gunicorn.{kind}").read_text()
         changed = write(paths.units / name, text) or changed
-    if changed:
+    if changed or systemd.is_outdated(layout.service(paths.app, colour), layout.socket(paths.app, colour)):
         said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
         if said.returncode or layout.service(paths.app, colour) in said.stdout:
             raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
@@ -68,19 +68,33 @@ def discard(paths: Layout, colour: str) -> None:
     systemd.systemctl("reset-failed", *units, check=False)
 
 
-def died(paths: Layout, colour: str) -> Optional[str]:
-    """Return why the service of a slot is not up to anything any more, or None while it may still become healthy."""
-    facts = systemd.show(layout.service(paths.app, colour), "ActiveState", "SubState", "NRestarts", "ExecMainStatus")
-    restarts = int(facts.get("NRestarts") or 0)
-    if restarts or facts.get("ActiveState") in ("failed", "inactive", "deactivating"):
+def restarts(paths: Layout, colour: str) -> int:
+    """Return how often systemd has restarted the service of a slot since it was started."""
+    return int(systemd.show(layout.service(paths.app, colour), "NRestarts").get("NRestarts") or 0)
+
+
+def died(paths: Layout, colour: str, before: int = 0) -> Optional[str]:
+    """Return why the service of a slot is not up to anything any more, or None while it may still become healthy.
+
+    Args:
+        paths: layout of the application.
+        colour: the slot.
+        before: restarts that have been and count no more: a release that runs for days may have seen some.
+    """
+    names = ("ActiveState", "SubState", "NRestarts", "ExecMainStatus", "Job")
+    facts = systemd.show(layout.service(paths.app, colour), *names)
+    more = int(facts.get("NRestarts") or 0) - before
+    # Inactive with a job: its start is still to come.
+    ended = facts.get("ActiveState") in ("failed", "inactive", "deactivating") and not facts.get("Job")
+    if more > 0 or ended:
         state = f"{facts.get('ActiveState')}/{facts.get('SubState')}"
-        return f"its service ended with status {facts.get('ExecMainStatus')} ({state}, restarts: {restarts})"
+        return f"its service ended with status {facts.get('ExecMainStatus')} ({state}, restarts: {more})"
     return None
 
 
-def healthy(paths: Layout, colour: str, check: Dict[str, Any], progress: Progress) -> float:
-    """Wait until a slot is healthy; see `health.wait`."""
-    return health.wait(paths.socket(colour), check, lambda: died(paths, colour), progress)
+def healthy(paths: Layout, colour: str, check: Dict[str, Any], progress: Progress, before: int = 0) -> float:
+    """Wait until a slot is healthy; see `health.wait`, and `died` for `before`."""
+    return health.wait(paths.socket(colour), check, lambda: died(paths, colour, before), progress)
 
 
 def point(paths: Layout, colour: str) -> None:
@@ -95,8 +109,10 @@ def drain(paths: Layout, colour: str, progress: Progress) -> None:
     """
     begin = time.monotonic()
     while time.monotonic() - begin < QUEUE_SECONDS:
-        lines = run(["ss", "-xlH", "src", str(paths.socket(colour))], check=False).stdout.split("\n")
-        waiting = sum(int(line.split()[2]) for line in lines if len(line.split()) > 2)
+        lines = run(["ss", "-xlH", "src", str(paths.socket(colour))], check=False).stdout.splitlines()
+        # In some containers ss also has a complaint to print.
+        queues = [words[2] for words in map(str.split, lines) if len(words) > 2 and words[1] == "LISTEN"]
+        waiting = sum(map(int, queues))
         if not waiting:
             return
         time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -15,7 +16,8 @@ from flaskhost.files import directory, link, own_tree, remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 
-LIBRARY = "/usr/local/lib/flaskhost"
+ROOT = Path(os.environ.get("FLASKHOST_ROOT", "/"))
+LIBRARY = ROOT / "usr/local/lib/flaskhost"
 
 
 def base(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -43,24 +45,31 @@ def install(program: str, digest: str) -> Path:
         program: the uploaded archive (a zip file with the package in it).
         digest: names the folder of this version.
     """
-    folder = Path(LIBRARY) / digest
+    folder = LIBRARY / digest
     command = folder / "bin" / "flaskhost"
-    if not command.exists():
-        Path(LIBRARY).mkdir(parents=True, exist_ok=True)
-        new = folder.with_name(f".{digest}.{os.getpid()}")
-        remove(new)
-        shutil.unpack_archive(program, new, "zip")
-        (new / "bin").mkdir()
-        write(new / "bin" / "flaskhost", _LAUNCHER, mode=0o755)
-        own_tree(new, owner="root", group="root", readers="all")
-        run([sys.executable, "-m", "compileall", "-q", str(new)], check=False)
-        remove(folder)
-        new.rename(folder)
-    link(Path("/usr/local/bin/flaskhost"), str(command))
+    LIBRARY.mkdir(parents=True, exist_ok=True)
+    # Whatever the umask of the session is: the builder runs uv from here.
+    directory(LIBRARY)
+    with open(LIBRARY / ".lock", "a", encoding="utf-8") as lock:
+        # Another stack may install the same version now.
+        os.fchmod(lock.fileno(), 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not command.exists():
+            new = folder.with_name(f".{digest}.new")
+            remove(new)
+            shutil.unpack_archive(program, new, "zip")
+            (new / "bin").mkdir()
+            write(new / "bin" / "flaskhost", _LAUNCHER, mode=0o755)
+            run([sys.executable, "-m", "compileall", "-q", str(new)], check=False)
+            own_tree(new, owner="root", group="root", readers="all")
+            remove(folder)
+            new.rename(folder)
+        link(ROOT / "usr/local/bin/flaskhost", str(command))
     return command
 
 
-_LAUNCHER = """#!/usr/bin/python3 -I
+# Files are UTF-8 here, whatever the locale of the host is.
+_LAUNCHER = """#!/usr/bin/python3 -IXutf8
 import pathlib, sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from flaskhost.__main__ import main
@@ -113,7 +122,7 @@ def _folders(paths: layout.Layout) -> None:
 
 def _uv(version: str, requirements: str, progress: Progress) -> Path:
     """Have the uv of that version on the host, from the package index, checked by its hashes; return the program."""
-    folder = Path(LIBRARY) / f"uv-{version}"
+    folder = LIBRARY / f"uv-{version}"
     program = folder / "bin" / "uv"
     if program.exists():
         return program
@@ -136,7 +145,7 @@ def _umbrella(paths: layout.Layout, text: str) -> None:
     """Install `<app>.service` and have it started at boot."""
     name = f"{paths.app}.service"
     changed = write(paths.units / name, text)
-    if changed:
+    if changed or systemd.is_outdated(name):
         systemd.systemctl("daemon-reload")
     if not systemd.is_enabled(name):
         systemd.systemctl("enable", "--quiet", name)

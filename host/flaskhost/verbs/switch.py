@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List
 
-from flaskhost import envfile, layout, locks, releases, slots, systemd
+from flaskhost import dependencies, envfile, layout, locks, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.files import remove
 from flaskhost.progress import Progress
@@ -49,7 +49,7 @@ def _prove(paths: layout.Layout, colour: str, progress: Progress) -> None:
     if release is None:
         raise Failure("nothing is active after the switch: run `pulumi up` again")
     check = json.loads((paths.config(release.digest) / "stage.json").read_text())["health"]
-    slots.healthy(paths, colour, check, progress)
+    slots.healthy(paths, colour, check, progress, before=slots.restarts(paths, colour))
 
 
 def _umbrella(paths: layout.Layout) -> None:
@@ -70,6 +70,8 @@ def _prune(paths: layout.Layout, keep: int) -> List[str]:
     staying = {one.digest for one in good[:keep] + failed[:1]} | held
     gone = [one for one in newest_first if one.digest not in staying]
     for release in gone:
+        # First: what a killed removal leaves must not be taken for a release.
+        release.update(prepared=False)
         if release.facts.get("folder"):
             remove(release.source)
         remove(release.static)
@@ -78,5 +80,6 @@ def _prune(paths: layout.Layout, keep: int) -> List[str]:
     needed = {one.facts.get("venv") for one in releases.every(paths)}
     for venv in paths.venvs.iterdir():
         if venv.name not in needed:
+            remove(venv / dependencies.COMPLETE)
             remove(venv)
     return [release.label for release in gone]
