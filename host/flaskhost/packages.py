@@ -63,12 +63,16 @@ def install(packages: Sequence[str], progress: Progress) -> List[str]:
     Raises:
         Failure: apt could not; the message holds what it said.
     """
-    missing = [package for package in packages if package not in _installed(packages)]
+    there = _installed(packages)
+    missing = [package for package in packages if package not in there]
     if not missing:
         return []
     progress.say(f"apt: installing {len(missing)} packages: {' '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
-    options = ["-q", "-y", f"-o=DPkg::Lock::Timeout={LOCK_SECONDS}", "-o=Dpkg::Use-Pty=0"]
+    settings = (f"DPkg::Lock::Timeout={LOCK_SECONDS}", "Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confold")
+    options = ["-q", "-y", *(f"-o={setting}" for setting in settings)]
+    # What a killed transaction has left; while another one runs it refuses, and apt waits for that below.
+    run(["dpkg", "--configure", "-a", "--force-confold"], timeout=INSTALL_SECONDS, env=quiet, check=False)
     run(["apt-get", *options, "update"], timeout=INSTALL_SECONDS, env=quiet)
     run(["apt-get", *options, "--no-install-recommends", "install", *missing], timeout=INSTALL_SECONDS, env=quiet)
     return missing

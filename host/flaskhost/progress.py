@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
-from typing import IO, Iterable, Optional
+from typing import IO, Iterable, List, Optional
+from urllib.parse import unquote
 
 # A line of more than 64 KiB may hang pulumi-command, and Pulumi keeps what a step prints: be brief.
 LONGEST_LINE = 2000
@@ -20,15 +22,18 @@ class Scrubber:
     """Removes values of the environment from text."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        """Hide each of `values`, and each line of a value that has several."""
-        self._values: list[str] = []
+        """Hide each of `values`, each line of a value that has several, and the password in a URL."""
+        self._values: List[str] = []
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
         """Hide these as well."""
         known = set(self._values)
         for value in values:
-            known.update(part for part in (value, *value.split("\n")) if len(part) >= SHORTEST_SECRET)
+            parts = [value, *value.split("\n"), *(found[1] for found in URL_PASSWORD.findall(value))]
+            # As it is, as a URL decodes it, and as Python and JSON write it in a message.
+            forms = [form for part in parts for form in (part, unquote(part), repr(part)[1:-1], json.dumps(part)[1:-1])]
+            known.update(form for form in forms if len(form) >= SHORTEST_SECRET)
         # The longest first: a value may be part of another one.
         self._values = sorted(known, key=len, reverse=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -22,38 +24,58 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Install the site, checked by `nginx -t` first. Input: domains, and the files below /etc/nginx."""
     paths = layout.known(asked.app)
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
+        # Stands there from the first change until Nginx has loaded it: a killed try is made up for, and what it had
+        # found is what a refused configuration goes back to. A reboot loads the files, and empties this folder.
+        pending = paths.state / "site.pending"
+        before = _before(paths, list(asked.files))
+        changed = pending.exists()
+        if changed:
+            before.update(json.loads(pending.read_text()))
+        write(pending, json.dumps(before), mode=0o600)
         made = _certificate(paths.etc / "tls", asked["domains"])
         # For names that no site claims; all applications of the host share it.
         made = _certificate(paths.at("/etc/flaskhost/tls"), ["invalid"]) or made
         if made:
             progress.say("certificate: made a self-signed one")
-        before = _before(paths, list(asked.files))
         default = paths.at("/etc/nginx/sites-enabled/default")
-        changed = False
+        welcome = os.readlink(default) if default.is_symlink() else None
         try:
-            for name, text in asked.files.items():
-                paths.at(name).parent.mkdir(exist_ok=True)
-                changed = write(paths.at(name), text) or changed
-            for name in asked.files:
-                if "/sites-available/" in name:
-                    enabled = paths.at(name.replace("/sites-available/", "/sites-enabled/"))
-                    changed = link(enabled, name) or changed
-            if default.is_symlink():
-                # Debian's welcome page answers for any name that no site claims.
-                remove(default)
-                changed = True
+            changed = _write(paths, asked.files) or changed
+            # Debian's welcome page answers for any name that no site claims.
+            remove(default if welcome else None)
             run(["nginx", "-t", "-q"])
         except Failure as failure:
             _put_back(paths, before)
+            if welcome:
+                link(default, welcome)
+            remove(pending)
             raise Failure(f"Nginx refuses the configuration, the one before is back and serves:\n{failure}") from None
-        if not systemd.is_enabled("nginx.service"):
-            systemd.systemctl("enable", "--quiet", "nginx.service")
-        if not systemd.is_active("nginx.service"):
-            systemd.systemctl("start", "nginx.service")
-        elif changed or made:
-            systemd.systemctl("reload", "nginx.service")
-        progress.say("nginx: configuration checked and loaded" if changed or made else "nginx: nothing to change")
-    return {"changed": bool(changed or made)}
+        changed = bool(changed or made or welcome)
+        _load(changed=changed)
+        remove(pending)
+        progress.say("nginx: configuration checked and loaded" if changed else "nginx: nothing to change")
+    return {"changed": changed}
+
+
+def _write(paths: layout.Layout, files: Dict[str, str]) -> bool:
+    """Write the files and enable the sites among them; return whether anything was different before."""
+    changed = False
+    for name, text in files.items():
+        paths.at(name).parent.mkdir(exist_ok=True)
+        changed = write(paths.at(name), text) or changed
+        if "/sites-available/" in name:
+            changed = link(paths.at(name.replace("/sites-available/", "/sites-enabled/")), name) or changed
+    return changed
+
+
+def _load(*, changed: bool) -> None:
+    """Have Nginx running with what stands in its files, now and at boot."""
+    if not systemd.is_enabled("nginx.service"):
+        systemd.systemctl("enable", "--quiet", "nginx.service")
+    if not systemd.is_active("nginx.service"):
+        systemd.systemctl("start", "nginx.service")
+    elif changed:
+        systemd.systemctl("reload", "nginx.service")
 
 
 def _before(paths: layout.Layout, names: List[str]) -> Dict[str, Optional[str]]:
