@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ def pack(cache: Path) -> HostCommand:
     digest = hashlib.sha256(listing.encode()).hexdigest()[:12]
     archive = cache / f"flaskhost-{digest}.pyz"
     cache.mkdir(parents=True, exist_ok=True)
-    new = archive.with_suffix(".new")
+    # Of this process alone: another stack may be packing as well.
+    new = archive.with_suffix(f".{os.getpid()}")
     with zipfile.ZipFile(new, "w") as packed:
         for name, data in sorted(files.items()):
             # Stored, not deflated: the bytes of a deflated file depend on the zlib of this machine.

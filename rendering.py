@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ class Plan:
     archive: str
     base: str
     site: str
-    environment: str
+    environment: str = field(repr=False)
     prepare: str
     stage: str
     switch: str
