@@ -123,7 +123,7 @@ def stack(
     program = Program(
         obedient,
         tmp_path,
-        create=f"cat > /dev/null; echo create >> {tmp_path}/log; echo said; echo told >&2",
+        create=f"cat > /dev/null; echo create >> {tmp_path}/log; echo said; echo t''old >&2",
         delete=f"echo delete >> {tmp_path}/log",
     )
     made = automation.create_or_select_stack(
