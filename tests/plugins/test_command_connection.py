@@ -63,6 +63,16 @@ def test_only_the_type_of_the_pinned_key_is_offered(plugin: Plugin, host: Host) 
     )
 
 
+def test_a_pinned_rsa_key_offers_only_the_old_algorithm(plugin: Plugin, tmp_path: Path) -> None:
+    """Today's hosts refuse it, even with the right key: this is why the project pins Ed25519 or ECDSA keys."""
+    host = ObedientHost(tmp_path, host_key=make_key("rsa"))
+    assert refusal(plugin, host.connection()) == (
+        "after 0 failed attempts: ssh: handshake failed: ssh: no common algorithm for host key; "
+        "we offered: [ssh-rsa], peer offered: [rsa-sha2-512 rsa-sha2-256]"
+    )
+    host.close()
+
+
 def test_a_pinned_key_that_is_none_fails_at_once(plugin: Plugin, obedient: ObedientHost) -> None:
     """Nothing is dialled."""
     text = refusal(plugin, obedient.connection(hostKey="not a key", dialErrorLimit=5))
@@ -101,6 +111,15 @@ def test_a_private_key_may_have_a_passphrase(plugin: Plugin, obedient: ObedientH
     assert reach(plugin, obedient.connection(privateKeyPassword="sesame")) == "reached"
     assert refusal(plugin, obedient.connection()) == "ssh: this private key is passphrase protected"
     assert refusal(plugin, obedient.connection(privateKeyPassword="x")) == "x509: decryption password incorrect"
+
+
+@pytest.mark.parametrize(
+    ("form", "text"), [("OpenSSH", "ssh: key is not password protected"), ("PKCS8", "ssh: not an encrypted key")]
+)
+def test_a_passphrase_for_a_key_without_one_fails(plugin: Plugin, obedient: ObedientHost, form: str, text: str) -> None:
+    """A setting that means nothing is a mistake."""
+    key = make_key(form=form).private
+    assert refusal(plugin, obedient.connection(privateKey=key, privateKeyPassword="x")) == text
 
 
 def test_a_private_key_that_is_none_fails_at_once(plugin: Plugin, obedient: ObedientHost) -> None:
@@ -188,6 +207,12 @@ def test_nobody_at_the_port_is_told_as_such(plugin: Plugin, obedient: ObedientHo
     )
 
 
+def test_a_name_is_told_by_its_address(plugin: Plugin, obedient: ObedientHost) -> None:
+    """The one that was dialled."""
+    text = refusal(plugin, obedient.connection(host="localhost", port=(port := free_port())))
+    assert text == f"after 0 failed attempts: dial tcp 127.0.0.1:{port}: connect: connection refused"
+
+
 def test_attempts_grow_apart_and_are_told(plugin: Plugin, obedient: ObedientHost) -> None:
     """0.1 s, half as much again each time; a limit of 3 means four attempts."""
     started = time.monotonic()
@@ -262,6 +287,12 @@ def test_a_host_behind_the_proxy_with_another_key_is_refused(
     """The proxy cannot pretend to be the host."""
     text = refusal(plugin, obedient.connection(proxy=through(bastion), hostKey=make_key().public))
     assert text == "proxy: after 0 failed attempts: ssh: handshake failed: ssh: host key mismatch"
+
+
+def test_the_way_through_a_proxy_is_made_once(plugin: Plugin, obedient: ObedientHost, bastion: ObedientHost) -> None:
+    """Further attempts use the broken one, so only the first can tell what was wrong."""
+    connection = obedient.connection(proxy=through(bastion), hostKey=make_key().public, dialErrorLimit=1)
+    assert refusal(plugin, connection) == "proxy: after 1 failed attempts: ssh: handshake failed: EOF"
 
 
 def test_a_port_that_the_proxy_cannot_reach_is_told(

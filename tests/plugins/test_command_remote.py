@@ -57,6 +57,11 @@ def test_a_long_stdin_arrives_whole(plugin: Plugin, host: Host) -> None:
     assert run(plugin, host, "wc -c", stdin="x" * 5_000_000)["stdout"].strip() == "5000000"
 
 
+def test_a_long_stdin_that_nobody_reads_is_a_failure(plugin: Plugin, obedient: ObedientHost) -> None:
+    """Even of a command that ends well: whoever gives a document must read it to its end."""
+    assert refusal(plugin, obedient, "exit 0", stdin="x" * 9_000_000) == 'EOF: running "exit 0":\n'
+
+
 def test_a_failure_quotes_the_command_and_shows_both_streams(plugin: Plugin, host: Host) -> None:
     """The whole command line and everything that it printed: nothing secret may be in there."""
     command = "echo out; sleep 0.2; echo 'a \"b\"' >&2; exit 7"

@@ -111,15 +111,26 @@ def _retry(call: Call, what: str, limit: int, attempt: Callable[[], _T]) -> _T:
 
 
 def _tcp(connection: Values) -> socket.socket:
-    address = (connection["host"], int(connection["port"]))
-    timeout = connection.get("perDialTimeout")
-    named = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+    host, port = connection["host"], int(connection["port"])
     try:
-        return socket.create_connection(address, timeout=float(timeout) if timeout else None)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        raise _DialError(f"dial tcp: lookup {host}: no such host") from None
+    failures: list[_DialError] = []
+    for _, _, _, _, address in sorted(found, key=lambda entry: entry[0] != socket.AF_INET):
+        try:
+            return _tcp_to(str(address[0]), port, connection.get("perDialTimeout"))
+        except _DialError as failure:  # noqa: PERF203 (a failed dial costs more)
+            failures.append(failure)
+    raise failures[0]
+
+
+def _tcp_to(address: str, port: int, timeout: float | None) -> socket.socket:
+    named = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    try:
+        return socket.create_connection((address, port), timeout=float(timeout) if timeout else None)
     except TimeoutError:
         raise _DialError(f"dial tcp {named}: i/o timeout") from None
-    except socket.gaierror:
-        raise _DialError(f"dial tcp: lookup {address[0]}: no such host") from None
     except OSError as error:
         raise _DialError(f"dial tcp {named}: connect: {system_error(error)}") from None
 
@@ -183,14 +194,19 @@ class _Login:
             kind, _ = self._host_key
             # A pinned key is offered as the only algorithm; of RSA that is the old ssh-rsa alone.
             transport.offered_host_keys = [kind]
-            try:
-                transport.get_security_options().key_types = [kind]
-            except ValueError:
-                raise Failure(f"ssh: no common algorithm for host key; we offered: [{kind}]") from None
+            self._offer_only(kind, transport)
         transport.start_client()
         if self._host_key is not None and transport.get_remote_server_key().asbytes() != self._host_key[1]:
             raise Failure("ssh: host key mismatch")
         self._authenticate(transport)
+
+    def _offer_only(self, kind: str, transport: Any) -> None:
+        try:
+            transport.get_security_options().key_types = [kind]
+        except ValueError:
+            # Paramiko lacks the algorithm: speak so far that the message can say what the host has.
+            transport.start_client()
+            raise Failure(_no_common_algorithm(transport)) from None
 
     def _authenticate(self, transport: paramiko.Transport) -> None:
         """Log in: first with nothing, then with each kind of proof once, in the order of the settings."""
@@ -241,10 +257,14 @@ def _nothing(_: object) -> None:
     """Drop the answer of a call, so that it fits where none is wanted."""
 
 
+def _no_common_algorithm(transport: Any) -> str:
+    offered, wanted = " ".join(transport.offered_host_keys), " ".join(transport.host_keys_of_peer)
+    return f"ssh: no common algorithm for host key; we offered: [{offered}], peer offered: [{wanted}]"
+
+
 def _words(error: Exception, transport: Any) -> str:
     if "no acceptable host key" in str(error):
-        offered, wanted = " ".join(transport.offered_host_keys), " ".join(transport.host_keys_of_peer)
-        return f"ssh: no common algorithm for host key; we offered: [{offered}], peer offered: [{wanted}]"
+        return _no_common_algorithm(transport)
     if isinstance(error, ConnectionResetError):
         return "read: connection reset by peer"
     return "EOF"
@@ -351,7 +371,8 @@ def _parse_private_key(text: str, password: str | None) -> paramiko.PKey:
     except TypeError:
         if secret is None:
             raise Failure("ssh: this private key is passphrase protected") from None
-        raise Failure("ssh: key is not password protected") from None
+        own_format = read is serialization.load_ssh_private_key
+        raise Failure("ssh: key is not password protected" if own_format else "ssh: not an encrypted key") from None
     except (ValueError, UnsupportedAlgorithm) as error:
         if secret is None and "assword" in str(error):
             raise Failure("ssh: this private key is passphrase protected") from None
