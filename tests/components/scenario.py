@@ -1,0 +1,56 @@
+"""The baseline that rendering and components are asked with, and how a test changes one thing of it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import rendering
+import settings
+from sources import Resolved
+
+KEY = "0123456789abcdef0123456789abcdef"
+CANARY = "canary-4f1c02d9-of-the-tests"
+BASELINE: dict[str, Any] = {
+    "server": {"kind": "local"},
+    "app": {
+        "name": "guestbook",
+        "source": {"repository": "../guestbook"},
+        "version": "v1.0.0",
+        "static": "guestbook/static",
+    },
+    "web": {"domains": ["guestbook.example", "www.guestbook.example"]},
+    "env": {"SITE_TITLE": "Guestbook"},
+    "secrets": {"SECRET_KEY": CANARY},
+    "digest_key": KEY,
+}
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return the baseline's configuration with values put in, by dotted place with `__` for the dot."""
+    changed = copy.deepcopy(BASELINE)
+    for place, value in changes.items():
+        inner = changed
+        *above, last = place.split("__")
+        for name in above:
+            inner = inner.setdefault(name, {})
+        inner[last] = value
+    return changed
+
+
+def of(stack: str = "prod", **changes: Any) -> settings.Settings:
+    """Return the settings of the baseline with changes."""
+    return settings.load(config(**changes), stack=stack)
+
+
+def resolved(commit: str = "3f2a" * 10, content: str = "code", archive: Path = Path("source.tar")) -> Resolved:
+    """Return code as sources.resolve would."""
+    tree = hashlib.sha256(content.encode()).hexdigest()
+    return Resolved("v1.0.0", commit, tree, archive, 10)
+
+
+def plan(source: Resolved | None = None, stack: str = "prod", **changes: Any) -> rendering.Plan:
+    """Return the plan of the baseline with changes."""
+    return rendering.plan(of(stack, **changes), source or resolved())
