@@ -6,6 +6,8 @@ SETUP := ops/setup/start
 RUN := $(SETUP) run
 # Further words for pytest: make test PYTEST='tests/unit -k release'
 PYTEST ?=
+# Further words for the benchmark: make bench BENCH=--bare
+BENCH ?=
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /\t/' | expand -t 14
@@ -29,7 +31,7 @@ lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what ho
 
 bench: ## measure first deploy, no-op, release and rollback
 	@$(SETUP) containers
-	@$(RUN) python -m bench
+	@PYTHONPATH=host $(RUN) python -m bench $(BENCH)
 
 lock: ## write requirements.txt anew from pyproject.toml
 	@$(SETUP) lock

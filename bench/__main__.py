@@ -1,0 +1,158 @@
+"""`python -m bench [--rounds N] [--bare]`: times what a team does most, and counts what its visitors lose meanwhile.
+
+Prints a table and keeps it in bench/results.md, with every figure in bench/results.json. Machines are noisy: compare
+figures of one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ops.local_server.engine import choose
+from tests.e2e import prepared
+from tests.e2e.load import Visitors
+from tests.e2e.stack import GOOD, NEWER, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HERE = Path(__file__).parent
+RATE = 60.0
+"""Requests a second while a release is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One step that was timed.
+
+    Attributes:
+        step: what was done.
+        seconds: wall time of `pulumi up`.
+        logins: SSH sessions that the host saw.
+        requests: of visitors meanwhile; 0 where there were none yet.
+        lost: those of them that did not get the page.
+        slowest: seconds that the slowest visitor waited.
+    """
+
+    step: str
+    seconds: float
+    logins: int
+    requests: int = 0
+    lost: int = 0
+    slowest: float = 0.0
+
+
+def main(words: list[str]) -> int:
+    """Measure; return the exit status: 1 if a visitor lost anything or a no-op opened a connection."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each step but the first deploy is done")
+    parser.add_argument("--bare", action="store_true", help="first deploy on a host without packages: times apt, too")
+    asked = parser.parse_args(words)
+    engine = choose()
+    image = "auto" if asked.bare else prepared.ensure(engine)
+    with stack_on(image) as stack:
+        version = stack.pulumi("version").text.strip()
+        figures = list(measure(stack, asked.rounds))
+    machine = {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "pulumi": version,
+        "containers": engine.name,
+        "image": image,
+        "plugin": "stand-in" if os.environ.get("FLASKHOST_STAND_IN") else "official",
+        "rate": RATE,
+    }
+    text = table(machine, figures)
+    (HERE / "results.md").write_text(text)
+    (HERE / "results.json").write_text(
+        json.dumps({"machine": machine, "figures": [asdict(figure) for figure in figures]}, indent=2) + "\n"
+    )
+    print(text)
+    lost = sum(figure.lost for figure in figures)
+    talked = [figure for figure in figures if figure.step == "no-op" and figure.logins]
+    return 1 if lost or talked else 0
+
+
+def measure(stack: Stack, rounds: int) -> Iterator[Figure]:
+    """Do each step and yield its figures."""
+    yield said(timed("first deploy", stack))
+    for number in range(rounds):
+        yield said(timed("no-op", stack))
+        stack.configure(env={"SITE_TITLE": f"Round {number}"})
+        yield said(timed("configuration change", stack, visited=True))
+        stack.configure(app={"version": NEWER})
+        first = "release with new dependencies and a migration" if number == 0 else "release, dependencies there"
+        yield said(timed(first, stack, visited=True))
+        stack.configure(app={"version": GOOD})
+        yield said(timed("rollback", stack, visited=True))
+
+
+def timed(step: str, stack: Stack, *, visited: bool = False) -> Figure:
+    """Deploy what the configuration says and time it, under load if `visited`."""
+    before = stack.host.logins() if step != "first deploy" else 0
+    visitors = Visitors(stack.ports["https_port"], RATE)
+    with visitors if visited else contextlib.nullcontext():
+        run = stack.up()
+    waits = [visit.seconds for visit in visitors.visits]
+    return Figure(
+        step=step,
+        seconds=round(run.seconds, 2),
+        logins=stack.host.logins() - before,
+        requests=len(waits),
+        lost=len(visitors.failed),
+        slowest=max(waits, default=0.0),
+    )
+
+
+@contextlib.contextmanager
+def stack_on(image: str) -> Iterator[Stack]:
+    """Have a stack with a server of its own; all of it is removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="flaskhost-bench.") as folder:
+        stack = Stack(Path(folder), "bench", image)
+        try:
+            yield stack
+        finally:
+            stack.close()
+
+
+def said(figure: Figure) -> Figure:
+    """Say a figure at once: a whole run takes minutes."""
+    print(f"{figure.step}: {figure.seconds:.2f} s, {figure.lost} of {figure.requests} requests lost", file=sys.stderr)
+    return figure
+
+
+def table(machine: Mapping[str, object], figures: list[Figure]) -> str:
+    """Return the figures as Markdown: medians of times, sums of requests, the worst wait."""
+    lines = [
+        "# Figures of `make bench`",
+        "",
+        ", ".join(f"{name}: {value}" for name, value in machine.items()),
+        "",
+        "| step | runs | `up`, median s | SSH sessions | requests | lost | slowest answer s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for step in dict.fromkeys(figure.step for figure in figures):
+        runs = [figure for figure in figures if figure.step == step]
+        seconds = statistics.median(figure.seconds for figure in runs)
+        logins = max(figure.logins for figure in runs)
+        requests, lost = sum(figure.requests for figure in runs), sum(figure.lost for figure in runs)
+        slowest = max(figure.slowest for figure in runs)
+        waits = f"{requests} | {lost} | {slowest:.2f}" if requests else "- | - | -"
+        lines.append(f"| {step} | {len(runs)} | {seconds:.2f} | {logins} | {waits} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
