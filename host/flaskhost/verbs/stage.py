@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any, Dict, Optional
 
@@ -13,6 +14,8 @@ from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 
 MIGRATE_SECONDS = 1800
+# What Alembic says of a database whose revision the release does not have.
+AHEAD = re.compile(r"Can't locate revision identified by '([^']+)'")
 WAIT_SECONDS = 0.5
 
 
@@ -108,12 +111,27 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
         timeout=MIGRATE_SECONDS + systemd.GRACE_SECONDS,
         check=False,
     )
-    if done.returncode:
+    ahead = AHEAD.search(done.stdout)
+    newer = _brought_by(paths, ahead.group(1)) if ahead else None
+    if done.returncode and ahead and newer:
+        # The way back: the older code lives with the newer schema, which stays.
+        progress.say(f"migrations: the database is at {ahead.group(1)}, which {newer.label} brought; it stays there")
+    elif done.returncode:
         release.update(failed=releases.stamp())
         releases.record(paths, "migrate", release, result="failed")
         raise Failure(f"the migrations failed (`{command}`, status {done.returncode}):\n{done.stdout}".rstrip())
-    progress.say(done.stdout.rstrip() or "migrations: nothing to say")
+    else:
+        progress.say(done.stdout.rstrip() or "migrations: nothing to say")
     release.update(migrated=releases.stamp())
+
+
+def _brought_by(paths: layout.Layout, revision: str) -> Optional[releases.Release]:
+    """Return the release on this host whose migrations hold that revision, or None."""
+    for release in releases.every(paths):
+        scripts = release.source.glob("migrations/versions/*.py") if release.facts.get("folder") else ()
+        if any(revision in script.read_text(errors="replace") for script in scripts):
+            return release
+    return None
 
 
 def _migration(release: releases.Release, wish: str) -> Optional[str]:
