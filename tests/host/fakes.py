@@ -1,0 +1,103 @@
+"""Programs that stand for those of a server: each notes how it was called, and keeps as much state as verbs look at.
+
+`systemctl` knows which units are active and enabled, `systemd-run` runs what it is given (in the background and
+without its caller, where it is a unit of its own), `dpkg-query` and `apt-get` know packages, `getent` and `useradd`
+accounts. A file of the name that a script asks for makes it behave otherwise.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SYSTEMCTL = """
+[ "$1" = --no-ask-password ] && shift
+verb=$1; shift
+case $verb in
+is-active) [ -e "$FAKES/active/$2" ] ;;
+is-enabled) [ -e "$FAKES/enabled/$2" ] ;;
+show)
+    if [ -e "$FAKES/active/$1" ]; then echo ActiveState=active; echo SubState=running
+    else echo ActiveState=inactive; echo SubState=dead; fi
+    if [ -e "$FAKES/enabled/$1" ]; then echo UnitFileState=enabled; fi
+    cat "$FAKES/facts/$1" 2>/dev/null || echo NRestarts=0 ;;
+start) for unit; do case $unit in -*) ;; *) : > "$FAKES/active/$unit" ;; esac; done ;;
+stop) for unit; do case $unit in -*) ;; *) rm -f "$FAKES/active/$unit" ;; esac; done ;;
+enable) for unit; do case $unit in -*) ;; *) : > "$FAKES/enabled/$unit" ;; esac; done ;;
+esac
+"""
+SYSTEMD_RUN = """
+import os, re, subprocess, sys, time
+at = sys.argv.index("--")
+options, words = sys.argv[1:at], sys.argv[at + 1:]
+found = dict(one.split("=", 1) for one in options if "=" in one)
+variables = dict(one.split("=", 2)[1:] for one in options if one.startswith("--setenv="))
+settings = dict(one.split("=", 2)[1:] for one in options if one.startswith("--property="))
+environment = {**os.environ, **variables}
+# systemd.service(5), "Command lines": ${NAME} is replaced and $$ is a dollar, in all words but the first
+replaced = lambda m: "$" if m[0] == "$$" else environment.get(m[1], "")
+words = words[:1] + [re.sub(r"\\$\\$|\\$\\{(\\w+)\\}", replaced, word) for word in words[1:]]
+if "--pipe" in options:
+    sys.exit(subprocess.run(words, env=environment, cwd=settings["WorkingDirectory"]).returncode)
+unit = os.environ["FAKES"] + "/active/" + found["--unit"]
+if os.path.exists(os.environ["FAKES"] + "/slow-start"):
+    time.sleep(0.3)
+open(unit, "x").close()
+script = 'echo $$ > "$0"; "$@" > /dev/null 2>&1; status=$?; rm -f "$0"; exit $status'
+sys.exit(subprocess.run(["setsid", "--wait", "sh", "-c", script, unit, *words], env=environment).returncode)
+"""
+DPKG_QUERY = """
+shift 3
+for package; do
+    grep -qx "$package" "$FAKES/packages" && echo "$package installed" || echo "$package not-installed"
+done
+"""
+APT_GET = """
+case " $* " in *" install "*)
+    [ -e "$FAKES/apt-fails" ] && { echo "E: Unable to locate package"; exit 100; }
+    for word; do case $word in -*|install) ;; *) echo "$word" >> "$FAKES/packages" ;; esac; done ;;
+esac
+"""
+NGINX = '[ -e "$FAKES/nginx-fails" ] && { echo "nginx: [emerg] unknown directive"; exit 1; }; exit 0\n'
+RUNUSER = 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"\n'
+UV = """
+for last; do :; done
+case "$*" in
+venv*) mkdir -p "$last/bin"; printf '#!/bin/sh\\n' > "$last/bin/python"; chmod 755 "$last/bin/python" ;;
+"pip install"*)
+    [ -e "$FAKES/uv-fails" ] && { echo "error: no such package"; exit 1; }
+    python=$5; : > "${python%/*}/gunicorn"; chmod 755 "${python%/*}/gunicorn" ;;
+esac
+"""
+SCRIPTS = {
+    "systemctl": SYSTEMCTL,
+    "dpkg-query": DPKG_QUERY,
+    "apt-get": APT_GET,
+    "dpkg": "exit 0\n",
+    "getent": 'grep -qx "$2" "$FAKES/accounts"\n',
+    "useradd": 'for last; do :; done; echo "$last" >> "$FAKES/accounts"\n',
+    "ss": 'cat "$FAKES/ss" 2>/dev/null || :\n',
+    "nginx": NGINX,
+    "runuser": RUNUSER,
+    "systemd-analyze": 'cat "$FAKES/analyze" 2>/dev/null || :\n',
+    "journalctl": 'cat "$FAKES/journal" 2>/dev/null || :\n',
+    "uv": UV,
+}
+NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$FAKES/calls"\n'
+
+
+def install(folder: Path) -> None:
+    """Put all programs into `folder/bin`, with the state that they need beside it."""
+    for name in ("bin", "active", "enabled", "facts"):
+        (folder / name).mkdir(parents=True)
+    for name in ("calls", "packages", "accounts"):
+        (folder / name).touch()
+    for name, script in SCRIPTS.items():
+        (folder / "bin" / name).write_text(NOTE + script)
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "bin" / "systemd-run.py").write_text(SYSTEMD_RUN)
+    (folder / "bin" / "systemd-run").write_text(f'{NOTE}exec {sys.executable} -IS "$0.py" "$@"\n')
+    (folder / "bin" / "systemd-run").chmod(0o755)
