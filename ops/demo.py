@@ -200,7 +200,7 @@ def short(urn: str) -> str:
 
 def kept_stack_file() -> Path:
     """Return where the stack file is kept as it was before the demo changed it."""
-    return cache.folder() / f"before-demo.{STACK_FILE.name}"
+    return STACK_FILE.with_suffix(".yaml.before-demo")
 
 
 def keep_stack_file() -> None:
