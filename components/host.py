@@ -34,7 +34,10 @@ class HostBase(pulumi.ComponentResource):
     ) -> None:
         """Wait for the host, upload the flaskhost command, have it install itself and set up the host."""
         super().__init__("flaskhost:host:Base", name, None, opts)
-        self.reachable = remote.step(f"{name}-boot", "true", host, parent=self, depends_on=[], boots=True)
+        # The folder of the uploads, before several of them would make it at once.
+        self.reachable = remote.step(
+            f"{name}-boot", f"mkdir -p .flaskhost/{name}", host, parent=self, depends_on=[], boots=True
+        )
         uploaded = remote.upload(
             f"{name}-command", str(command.archive), command.upload, host, parent=self, depends_on=[self.reachable]
         )

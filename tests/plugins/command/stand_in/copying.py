@@ -147,10 +147,19 @@ def _make_folders(client: Any, path: str, failure: str) -> None:
         try:
             client.mkdir(path)
         except OSError as error:
-            raise Failure(f"{failure}: {_words(error)}") from None
+            # Another copy may have made it meanwhile.
+            if not _is_there(client, path):
+                raise Failure(f"{failure}: {_words(error)}") from None
     else:
         if not _is_folder(mode):
             raise Failure(f"{failure}: mkdir {path}: not a directory")
+
+
+def _is_there(client: Any, path: str) -> bool:
+    try:
+        return _is_folder(client.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _words(error: OSError) -> str:
