@@ -217,7 +217,7 @@ def test_a_release_that_is_not_healthy_is_stopped_and_the_old_one_serves(ready: 
         with pytest.raises(
             Failure, match=r"(?s)not healthy: wanted 3 answers 200.*500 broken.*v1.0.0 .* serves as"
         ) as said:
-            ready.release("v2", until="stage", app__health__seconds=1)
+            ready.release("v2", until="stage")
         assert "KeyError" in str(said.value)
     assert ready.paths.active_slot() == "blue"
     assert "guestbook-gunicorn@blue.service" in ready.active()
@@ -230,9 +230,9 @@ def test_a_failed_release_may_be_tried_again(ready: Server) -> None:
     """Promise: the next `up` with the same release stages it anew, and it counts as good then."""
     ready.release("v1")
     with serving(ready.paths.socket("green"), lambda _n: (500, "broken")), pytest.raises(Failure):
-        ready.release("v2", app__health__seconds=1)
+        ready.release("v2")
     with serving(ready.paths.socket("green")):
-        plan = ready.release("v2", app__health__seconds=1)
+        plan = ready.release("v2")
     assert not releases.read(ready.paths, plan.release).facts.get("failed")
     assert ready.paths.active_slot() == "green"
 
@@ -256,9 +256,9 @@ def test_a_release_that_crashes_while_it_starts_has_failed_at_once(ready: Server
 def test_what_a_killed_stage_has_left_running_is_staged_as_a_whole(ready: Server) -> None:
     """Promise: an unhealthy release in the idle slot is started anew and told with its log if it fails again."""
     ready.release("v1")
-    plan = ready.release("v2", until="stage", app__health__seconds=1)
+    plan = ready.release("v2", until="stage")
     ready.calls()
-    with serving(ready.paths.socket("green"), lambda n: (500, "not yet") if n < 25 else (200, "ok")):
+    with serving(ready.paths.socket("green"), lambda n: (500, "not yet") if n < 9 else (200, "ok")):
         ready.do(plan.stage)
     assert "systemctl start --no-block guestbook-gunicorn@green.service" in ready.acted()
 
@@ -370,13 +370,13 @@ def test_failed_releases_do_not_count_and_one_stays_for_a_look(ready: Server) ->
     """Promise: a week of failures removes no good release to go back to (Deployer #814)."""
     good = []
     for number in range(3):
-        plan = ready.release(f"v{number}", app__keep=2, app__health__seconds=1)
+        plan = ready.release(f"v{number}", app__keep=2)
         aged(ready, plan.release, number)
         good.append(plan.release)
     failed = []
     with serving(ready.paths.socket("green"), lambda _n: (500, "broken")):
         for number in range(3, 6):
-            bad = scenario.plan(ready.code(f"v{number}"), app__keep=2, app__health__seconds=1)
+            bad = scenario.plan(ready.code(f"v{number}"), app__keep=2)
             ready.do(bad.environment)
             ready.do(bad.prepare, archive=str(ready.code(f"v{number}").archive))
             aged(ready, bad.release, number)
