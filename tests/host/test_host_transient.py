@@ -1,0 +1,292 @@
+"""Verbs outlive the session that asked for them: the front follows, the worker works."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flaskhost import __main__ as command
+from flaskhost import document as reader
+from flaskhost import transient
+from flaskhost.verbs import base
+
+import document
+import host_command
+from tests.components import scenario
+
+if TYPE_CHECKING:
+    from flaskhost.progress import Progress
+
+    from tests.host.conftest import Server
+
+HOST = Path(__file__).parents[2] / "host"
+# A flaskhost whose `environment` does what the document says: it writes, waits, fails or prints.
+PROGRAM = f"""#!{sys.executable} -IXutf8
+import os, sys, time
+sys.path.insert(0, {str(HOST)!r})
+from pathlib import Path
+from flaskhost import __main__, transient
+from flaskhost.shell import Failure
+
+def verb(asked, progress):
+    root = Path(os.environ["FLASKHOST_ROOT"])
+    progress.scrubber.add([asked["secret"]])
+    for line in asked["say"]:
+        progress.say(line)
+    (root / "began").open("a").write("x")
+    end = time.monotonic() + 30
+    while asked["gate"] and not (root / asked["gate"]).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    if asked["fails"]:
+        raise Failure(asked["fails"])
+    if asked["broken"]:
+        raise KeyError(asked["broken"])
+    (root / "done").open("a").write("x")
+    return {{"release": "4f1c", "text": "Grüße"}}
+
+__main__.UP["environment"] = verb
+if __name__ == "__main__":
+    sys.exit(__main__.main(sys.argv[1:]))
+"""
+SECRET = "hunter2-secret"
+
+
+def text(**values: Any) -> str:
+    """Return a document for the program above."""
+    given = {"secret": SECRET, "say": ["one", "two ☃"], "gate": "", "fails": "", "broken": "", **values}
+    return document.write("environment", "guestbook", given, {"env": f'TOKEN="{SECRET}"\n'})
+
+
+class Front:
+    """The front, as an SSH session runs it."""
+
+    def __init__(self, server: Server, asked: str) -> None:
+        """Start it."""
+        program = server.root / "flaskhost"
+        program.write_text(PROGRAM)
+        program.chmod(0o755)
+        self.process = subprocess.Popen(
+            [str(program), "environment", "guestbook"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+        assert self.process.stdin is not None
+        self.process.stdin.write(asked.encode())
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for it; return status, standard output and standard error."""
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out.decode(), err.decode()
+
+    def cut(self) -> None:
+        """Close the session's ends of the pipes, as sshd does when the connection is gone."""
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+
+def until(what: Path) -> None:
+    """Wait until a file is there."""
+    end = time.monotonic() + 15
+    while not what.exists():
+        assert time.monotonic() < end, f"{what} never came"
+        time.sleep(0.01)
+
+
+def test_the_result_and_the_log_are_handed_back(server: Server) -> None:
+    """Promise: progress on stderr, one JSON line on stdout, status 0; the locale of the session does not matter."""
+    status, out, err = Front(server, text()).end()
+    assert (status, json.loads(out)) == (0, {"release": "4f1c", "text": "Grüße"})
+    assert out.count("\n") == 1
+    assert "one" in err
+    assert "two ☃" in err
+    assert "environment: done in" in err
+
+
+def test_a_failure_is_handed_back_without_secrets(server: Server) -> None:
+    """Promise: status 1 and the message; what is secret in it is hidden."""
+    status, out, err = Front(server, text(fails=f"it broke: {SECRET}\nrun it again")).end()
+    assert status == 1
+    assert "error: it broke: [secret]\nrun it again" in out
+    assert SECRET not in out + err
+    assert "Traceback" not in out + err
+
+
+def test_a_defect_is_told_as_one_and_without_secrets(server: Server) -> None:
+    """Promise: an error that nobody thought of still ends with a message."""
+    status, out, err = Front(server, text(broken=SECRET)).end()
+    assert status == 1
+    assert "error: KeyError: '[secret]' (a defect)" in out
+    assert SECRET not in out + err
+
+
+def test_the_request_is_gone_as_soon_as_it_was_read(server: Server) -> None:
+    """Promise: the file with the secrets exists until the worker has it, and no longer; its folder is root's."""
+    front = Front(server, text(gate="gate"))
+    until(server.root / "began")
+    state = server.root / "run/flaskhost"
+    assert not list(state.rglob("*.request"))
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert all(SECRET not in path.read_text() for path in state.rglob("*") if path.is_file())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (state / "guestbook").glob("environment-*"))
+    (server.root / "gate").touch()
+    assert front.end()[0] == 0
+
+
+def test_nothing_secret_is_on_a_command_line(server: Server) -> None:
+    """Promise: the unit is started with the name of a file; its output goes to the journal, its time is limited."""
+    Front(server, text()).end()
+    call = next(line for line in server.calls() if line.startswith("systemd-run"))
+    assert SECRET not in call
+    assert "--unit=flaskhost-guestbook-environment.service" in call
+    assert "--property=StandardError=journal" in call
+    assert "--property=RuntimeMaxSec=3600" in call
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_cut_session_leaves_the_work_running_and_the_next_one_attaches(server: Server, how: int) -> None:
+    """Promise: the verb is done once; the second call gets its log and its result."""
+    first = Front(server, text(gate="gate"))
+    until(server.root / "began")
+    first.process.send_signal(how)
+    first.cut()
+    assert first.process.wait(timeout=10) != 0
+    second = Front(server, text(gate="gate"))
+    time.sleep(0.15)
+    (server.root / "gate").touch()
+    status, out, err = second.end()
+    assert (status, json.loads(out)["release"]) == (0, "4f1c")
+    assert "is running already: following it" in err
+    assert "two ☃" in err
+    assert (server.root / "done").read_text() == "x"
+
+
+def test_a_session_that_is_gone_without_a_signal_does_not_stop_the_work(server: Server) -> None:
+    """Promise: the front may fail at its next word; the worker does not notice."""
+    front = Front(server, text(gate="gate"))
+    until(server.root / "began")
+    front.cut()
+    (server.root / "gate").touch()
+    until(server.root / "done")
+    front.process.wait(timeout=10)
+
+
+def test_two_calls_at_the_same_moment_do_the_work_once(server: Server) -> None:
+    """Promise: also while systemd is still starting the unit, the second call attaches."""
+    server.set("slow-start")
+    fronts = [Front(server, text(gate="gate")) for _ in range(2)]
+    until(server.root / "began")
+    time.sleep(0.2)
+    (server.root / "gate").touch()
+    ends = [front.end() for front in fronts]
+    assert [status for status, _out, _err in ends] == [0, 0]
+    assert (server.root / "began").read_text() == "x"
+
+
+def test_another_document_waits_for_its_turn(server: Server) -> None:
+    """Promise: what was asked last is done last; both get their own result."""
+    first = Front(server, text(gate="gate"))
+    until(server.root / "began")
+    second = Front(server, text(fails="the second"))
+    time.sleep(0.3)
+    assert (server.root / "began").read_text() == "x"
+    (server.root / "gate").touch()
+    assert first.end()[0] == 0
+    status, out, err = second.end()
+    assert status == 1
+    assert "error: the second" in out
+    assert "waiting for another `flaskhost environment guestbook` to end" in err
+
+
+def test_a_killed_worker_is_told_with_the_next_step(server: Server) -> None:
+    """Promise: no traceback and no old result: what happened, where to look, what to do."""
+    assert Front(server, text()).end()[0] == 0
+    (server.root / "began").unlink()
+    front = Front(server, text(gate="never"))
+    until(server.root / "began")
+    shell = int((server.fakes / "active/flaskhost-guestbook-environment.service").read_text())
+    os.killpg(shell, signal.SIGKILL)
+    (server.fakes / "active/flaskhost-guestbook-environment.service").unlink()
+    status, out, err = front.end()
+    assert status == 1
+    assert "was ended before it had finished (see `journalctl -u flaskhost-guestbook-environment.service`)" in err
+    assert "run `pulumi up` again" in err
+    assert "Traceback" not in out + err
+
+
+def test_a_document_for_another_verb_or_application_is_refused(server: Server) -> None:
+    """Promise: what the command line says is what the document says, or nothing is done."""
+    for asked in (scenario.plan().switch, text().replace(" guestbook\n", " other\n", 1), text()[:-5], ""):
+        status, _out, err = Front(server, asked).end()
+        assert status == 1
+        assert err.startswith("error: ")
+        assert "Traceback" not in err
+    assert not any(call.startswith("systemd-run") for call in server.calls())
+
+
+def test_a_worker_reads_removes_and_writes_its_result(server: Server) -> None:
+    """Promise: the worker by itself: request away, log and result there, closed to others."""
+    folder = server.root / "run/flaskhost/guestbook"
+    request = folder / "switch-0123.request"
+    request.write_text(scenario.plan().switch)
+
+    def verb(asked: reader.Document, progress: Progress) -> dict[str, Any]:
+        progress.say(asked.app)
+        return {"a": 1}
+
+    assert transient.worker(str(request), {"switch": verb}) == 0
+    assert not request.exists()
+    assert json.loads((folder / "switch-0123.result").read_text()) == {"ok": True, "result": {"a": 1}}
+    assert (folder / "switch-0123.result").stat().st_mode & 0o777 == 0o600
+    assert "guestbook" in (folder / "switch-0123.log").read_text()
+
+
+def test_the_uploaded_archive_installs_itself_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a folder of its version, readable by all whatever the umask; a second time nothing is written."""
+    packed = host_command.pack(server.fakes)
+    before = os.umask(0o077)
+    try:
+        program = base.install(str(packed.archive), packed.digest)
+        tree = server.tree()
+        assert base.install(str(packed.archive), packed.digest) == program
+    finally:
+        os.umask(before)
+    assert server.tree() == tree
+    assert program == base.LIBRARY / packed.digest / "bin/flaskhost"
+    assert (server.root / "usr/local/bin/flaskhost").resolve() == program.resolve()
+    assert base.LIBRARY.stat().st_mode & 0o777 == 0o755
+    assert all(path.stat().st_mode & 0o044 for path in (base.LIBRARY / packed.digest).rglob("*"))
+    done = subprocess.run([str(program), "status", "guestbook"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: there is no application 'guestbook' on this host" in done.stderr
+    monkeypatch.setattr(sys, "path", [str(packed.archive), *sys.path])
+    assert command._program() == str(program)  # noqa: SLF001 - what an upload starts with
+
+
+def test_a_half_installed_command_is_installed_anew(server: Server) -> None:
+    """Promise: a kill while it installs leaves nothing that counts as installed."""
+    packed = host_command.pack(server.fakes)
+    (base.LIBRARY / f".{packed.digest}.new" / "flaskhost").mkdir(parents=True)
+    program = base.install(str(packed.archive), packed.digest)
+    assert program.exists()
+    assert sorted(path.name for path in base.LIBRARY.iterdir()) == [".lock", packed.digest]
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense", "guestbook"], ["base"], ["base", "a", "b"], ["--help"]])
+def test_the_command_line_says_its_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Promise: a person who mistypes reads what there is."""
+    assert command.main(words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: usage: flaskhost {base|site|environment|prepare|stage|switch|checks|")
+    assert "status|releases" in said
