@@ -17,6 +17,11 @@ APP = "guestbook"
 HOME = f"/srv/{APP}"
 
 
+def service(slot: str) -> str:
+    """Return the unit of a slot."""
+    return f"{APP}-gunicorn@{slot}.service"
+
+
 class Host:
     """A running container with systemd."""
 

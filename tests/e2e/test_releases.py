@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.host import HOME
+from tests.e2e.host import HOME, service
 from tests.e2e.load import Visitors
 from tests.e2e.stack import BROKEN, GOOD, NEWER, Stack
 
@@ -50,3 +50,47 @@ def test_a_broken_release_reaches_no_visitor_and_says_why(stack: Stack) -> None:
     assert visitors.versions == ["1.0.0"]
     stack.deploy(NEWER)
     assert stack.site.version() == "1.1.0"
+
+
+def test_a_changed_variable_is_a_release_of_its_own(stack: Stack) -> None:
+    """Environment goes through the slots as code does: staged, proven, switched; dependencies are not built again."""
+    stack.deploy(GOOD, env={"SITE_TITLE": "Before"})
+    host = stack.host
+    before = (host.slot(), host.active(), host.run(f"readlink -f {HOME}/venv"))
+    with Visitors(stack.site.https_port) as visitors:
+        stack.deploy(GOOD, env={"SITE_TITLE": "After the change"})
+    after = (host.slot(), host.active(), host.run(f"readlink -f {HOME}/venv"))
+    assert visitors.failed == []
+    assert "After the change" in stack.site.get("/").text
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
+
+
+def test_a_changed_gunicorn_setting_is_a_release_of_its_own(stack: Stack) -> None:
+    """Three workers instead of two: without a restart that a visitor would feel."""
+    stack.deploy(GOOD, app={"gunicorn": {"workers": 2}})
+    host, before = stack.host, stack.host.slot()
+    with Visitors(stack.site.https_port) as visitors:
+        stack.deploy(GOOD, app={"gunicorn": {"workers": 3}})
+    workers = int(host.run(f"pgrep --count --parent {host.unit(service(host.slot()), 'MainPID')['MainPID']}"))
+    stack.configure(app={"gunicorn": {"workers": 2}})
+    assert visitors.failed == []
+    assert host.slot() != before
+    assert workers == 3
+
+
+def test_the_way_back_builds_nothing_and_brings_everything_back(stack: Stack) -> None:
+    """A rollback is the earlier values in the stack file: code, dependencies and environment, under load."""
+    stack.deploy(GOOD, env={"SITE_TITLE": "Of the first release"})
+    host = stack.host
+    first = (host.active(), host.run(f"readlink -f {HOME}/app {HOME}/venv"))
+    stack.deploy(NEWER, env={"SITE_TITLE": "Of the second release"})
+    releases = host.releases()
+    assert "Of the second release" in stack.site.get("/").text
+    with Visitors(stack.site.https_port) as visitors:
+        back = stack.deploy(GOOD, env={"SITE_TITLE": "Of the first release"})
+    assert visitors.failed == []
+    assert visitors.versions == ["1.1.0", "1.0.0"]
+    assert (host.active(), host.run(f"readlink -f {HOME}/app {HOME}/venv")) == first
+    assert host.releases() == releases
+    assert "is here already" in back.text
+    assert "Of the first release" in stack.site.get("/").text
