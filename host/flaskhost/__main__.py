@@ -1,7 +1,7 @@
 """The command line of `flaskhost` on the host.
 
 `flaskhost VERB APP < document` is what `pulumi up` calls; `flaskhost status|releases APP` is for people;
-`flaskhost start|stop|reload APP` is what `<app>.service` calls.
+`flaskhost start|reload APP` is what `<app>.service` calls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UP: Dict[str, transient.Work] = {
     "switch": switch.switch,
     "checks": checks.checks,
 }
-UNIT: Dict[str, Callable[[str], None]] = {"start": umbrella.start, "stop": umbrella.stop, "reload": umbrella.reload}
+UNIT: Dict[str, Callable[[str], None]] = {"start": umbrella.start, "reload": umbrella.reload}
 
 
 def main(words: List[str]) -> int:

@@ -39,16 +39,10 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
         systemd.systemctl("daemon-reload")
 
 
-def start(paths: Layout, colour: str, *, wait: bool = False) -> None:
-    """Start a slot's socket and service.
-
-    Args:
-        paths: layout of the application.
-        colour: the slot.
-        wait: whether to return only when Gunicorn has said that it is up, or has failed.
-    """
+def start(paths: Layout, colour: str) -> None:
+    """Start a slot's socket and have its service started; `healthy` tells what becomes of it."""
     systemd.systemctl("start", layout.socket(paths.app, colour))
-    systemd.systemctl("start", *([] if wait else ["--no-block"]), layout.service(paths.app, colour), check=False)
+    systemd.systemctl("start", "--no-block", layout.service(paths.app, colour))
 
 
 def stop(paths: Layout, colour: str) -> None:

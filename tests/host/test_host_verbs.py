@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from flaskhost import layout, releases
+from flaskhost import layout, releases, slots
 from flaskhost.shell import Failure
 
 from tests.components import scenario
@@ -524,7 +524,7 @@ def test_the_umbrella_starts_what_is_active(ready: Server) -> None:
     umbrella.start("guestbook")
     assert ready.acted() == []
     ready.release("v1")
-    umbrella.stop("guestbook")
+    slots.stop(ready.paths, "blue")
     assert not any("gunicorn" in unit for unit in ready.active())
     umbrella.start("guestbook")
     assert layout.service("guestbook", "blue") in ready.active()

@@ -1,4 +1,4 @@
-"""`flaskhost start|stop|reload`: what `<app>.service` does with the active release."""
+"""`flaskhost start|reload`: what `<app>.service` does with the active release; systemd itself stops it (PartOf=)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from flaskhost import layout, slots, systemd
 
 
 def start(app: str) -> None:
-    """Start what `active` names; nothing before the first switch."""
+    """Have what `active` names started; nothing before the first switch.
+
+    The service of a slot comes after `<app>.service`, which is at work while this runs: waiting for it would be for
+    ever. Its socket is there when this returns, so a request waits instead of failing.
+    """
     paths = layout.known(app)
     colour = paths.active_slot()
     if colour:
-        slots.start(paths, colour, wait=True)
-
-
-def stop(app: str) -> None:
-    """Stop both slots, a staged one as well."""
-    paths = layout.known(app)
-    for colour in layout.SLOTS:
-        slots.stop(paths, colour)
+        slots.start(paths, colour)
 
 
 def reload(app: str) -> None:
@@ -25,4 +22,4 @@ def reload(app: str) -> None:
     paths = layout.known(app)
     colour = paths.active_slot()
     if colour:
-        systemd.systemctl("reload", layout.service(app, colour))
+        systemd.systemctl("reload", "--no-block", layout.service(app, colour))
