@@ -17,6 +17,8 @@ from flaskhost.systemd import GRACE_SECONDS, transient
 
 REQUIREMENTS = "requirements.txt"
 BUILD_SECONDS = 1800
+SYSTEM_PYTHON = "/usr/bin/python3"
+PYTHONS = "/usr/local/lib/flaskhost/python"
 # Written last: a folder without it is what a killed build left behind.
 COMPLETE = ".complete"
 INCLUDE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]+(\S+)")
@@ -42,7 +44,7 @@ def ensure(  # noqa: PLR0913 - what the environment is made of
     """
     lines = _requirements(source, REQUIREMENTS)
     local = [tree] if any(LOCAL.search(line) for line in lines) else []
-    interpreter = python or "/usr/bin/python3"
+    interpreter = python or SYSTEM_PYTHON
     exact = [interpreter, "" if python else platform.python_version(), gunicorn]
     identity = "\n".join([*exact, *local, *lines]) + "\n"
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -53,7 +55,7 @@ def ensure(  # noqa: PLR0913 - what the environment is made of
     progress.say(f"dependencies: installing {REQUIREMENTS} with uv")
     remove(venv)
     directory(venv, mode=0o700, owner=BUILDER, group=BUILDER)
-    _install(venv, source, interpreter, gunicorn, uv)
+    _install(venv, source, interpreter, gunicorn, uv, progress)
     own_tree(venv, owner="root", group=paths.app)
     write(venv / COMPLETE, identity, mode=0o640, group=paths.app)
     return name
@@ -74,11 +76,16 @@ def environment() -> Dict[str, str]:
         "UV_LINK_MODE": "copy",
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
-        "UV_PYTHON_INSTALL_DIR": f"{BUILDER_HOME}/python",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_PYTHON_INSTALL_DIR": PYTHONS,
     }
 
 
-def _install(venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str) -> None:
+def _install(  # noqa: PLR0913 - what the environment is made of
+    venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str, progress: Progress
+) -> None:
+    if interpreter != SYSTEM_PYTHON:
+        _have_python(interpreter, uv, progress)
     try:
         # --allow-existing: the folder is there, made for the builder alone.
         _as_builder([uv, "venv", "--quiet", "--allow-existing", "--python", interpreter, str(venv)], source)
@@ -88,6 +95,25 @@ def _install(venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str)
             _as_builder([*pip, f"gunicorn=={gunicorn}"], source)
     except Failure as failure:
         raise Failure(f"the dependencies in {REQUIREMENTS} could not be installed:\n{failure}") from None
+
+
+def _have_python(version: str, uv: str, progress: Progress) -> None:
+    """Have that Python on the host: the distribution's where it is that version, else one that uv downloads.
+
+    As root and into a folder of root's: the builder must not be able to change what applications run.
+    """
+    words = [uv, "python", "find", "--quiet", "--no-project", version]
+    if run(words, env=environment(), check=False).returncode == 0:
+        return
+    progress.say(f"python: this host has no {version}, uv downloads it")
+    install = [uv, "python", "install", "--no-bin", version]
+    private = {**environment(), "UV_PYTHON_DOWNLOADS": "automatic", "UV_CACHE_DIR": f"{PYTHONS}/cache"}
+    done = run(install, env=private, timeout=BUILD_SECONDS, check=False)
+    if done.returncode:
+        raise Failure(
+            f"flaskhost:app.python: {version} is not on this host and could not be downloaded: "
+            f"name a version that the distribution has, or let the host reach the download\n{done.stdout}".rstrip()
+        )
 
 
 def _as_builder(words: List[str], source: Path) -> None:
