@@ -1,0 +1,354 @@
+"""Which resources there are, in which order, and what each is given: what the engine is told, on mocks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+
+import rendering
+from components import configuration
+from components.checks import Checks
+from components.host import HostBase
+from components.release import Release
+from components.server import provision
+from components.site import Site
+from host_command import HostCommand
+from tests.components import scenario
+from tests.components.recording import KEYS, Recorder, Registered, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(rendering.__file__).parent
+REMOTE, COPY, LOCAL = "command:remote:Command", "command:remote:CopyToRemote", "command:local:Command"
+COMMAND = HostCommand(
+    archive=ROOT / "pyproject.toml",  # any file that is there: its bytes are not looked at
+    digest="0123456789ab",
+    upload=".flaskhost/flaskhost-0123456789ab.pyz",
+    program="/usr/local/lib/flaskhost/0123456789ab/bin/flaskhost",
+)
+SOURCE = scenario.resolved(archive=ROOT / "Makefile")
+
+
+def deploy(**changes: Any) -> Callable[[], Any]:
+    """Return the program of a deploy, without what __main__ reads from the machine."""
+
+    def program() -> Any:
+        settings = scenario.of(**changes)
+        plan = rendering.plan(settings, SOURCE)
+        name = settings.app.name
+        host = provision(settings)
+        base = HostBase(name, host, COMMAND, plan)
+        site = Site(name, host, COMMAND, plan, depends_on=[base.ready])
+        release = Release(name, host, COMMAND, plan, SOURCE, base)
+        return Checks(name, host, COMMAND, plan, depends_on=[site.ready, release.switched]).verified
+
+    return program
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Recorder:
+    """Return what a deploy of the baseline registers."""
+    return record(deploy())[0]
+
+
+def steps(recorder: Recorder) -> dict[str, Registered]:
+    """Return the remote steps by name, uploads included."""
+    return {name: one for name, one in recorder.found.items() if one.kind in (REMOTE, COPY)}
+
+
+def before(recorder: Recorder, name: str) -> set[str]:
+    """Return the names of all resources that have to be done before one."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for one in recorder.found[waiting.pop()].after - found:
+            found.add(one)
+            waiting.append(one)
+    return found
+
+
+def test_the_type_tokens_are_these() -> None:
+    """Promise: a token is a part of the state; renaming one would replace what stands on the server."""
+    recorder, _ = record(deploy())
+    tokens = {one.kind: one.name for one in recorder.found.values() if one.kind.startswith("flaskhost:")}
+    assert tokens == dict.fromkeys(
+        (
+            "flaskhost:server:Local",
+            "flaskhost:host:Base",
+            "flaskhost:site:Site",
+            "flaskhost:release:Release",
+            "flaskhost:checks:Checks",
+        ),
+        "guestbook",
+    )
+
+
+def test_the_resources_are_these(deployed: Recorder) -> None:
+    """Promise: few, fat steps with names that begin with their parent's; a name is a part of the state as well."""
+    custom = {one.name: one.kind for one in deployed.found.values() if not one.kind.startswith("flaskhost:")}
+    assert custom == {
+        "guestbook-keys": LOCAL,
+        "guestbook-container": LOCAL,
+        "guestbook-boot": REMOTE,
+        "guestbook-command": COPY,
+        "guestbook-base": REMOTE,
+        "guestbook-site": REMOTE,
+        "guestbook-source": COPY,
+        "guestbook-environment": REMOTE,
+        "guestbook-prepare": REMOTE,
+        "guestbook-stage": REMOTE,
+        "guestbook-switch": REMOTE,
+        "guestbook-checks": REMOTE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("parent", "children"),
+    [
+        ("flaskhost:server:Local", {"keys", "container"}),
+        ("flaskhost:host:Base", {"boot", "command", "base"}),
+        ("flaskhost:site:Site", {"site"}),
+        ("flaskhost:release:Release", {"source", "environment", "prepare", "stage", "switch"}),
+        ("flaskhost:checks:Checks", {"checks"}),
+    ],
+)
+def test_each_step_belongs_to_its_component(deployed: Recorder, parent: str, children: set[str]) -> None:
+    """Promise: the tree reads as the list of what there is: where, what, how it is reached, how we know."""
+    custom = [one for one in deployed.found.values() if not one.kind.startswith("flaskhost:")]
+    found = {one.name for one in custom if one.request.parent.split("::")[2].split("$")[-1] == parent}
+    assert found == {f"guestbook-{child}" for child in children}
+
+
+def test_the_application_names_everything() -> None:
+    """Promise: two applications in one project have no resource name in common."""
+    one, _ = record(deploy())
+    two, _ = record(deploy(app__name="other"))
+    assert not {name for name in one.found if " " not in name} & {name for name in two.found if " " not in name}
+
+
+def test_the_order_is_that_of_a_deploy(deployed: Recorder) -> None:
+    """Promise: prepare, stage, switch, checks; nobody connects before the host has answered once."""
+    for name in steps(deployed):
+        expected = {"guestbook-keys", "guestbook-container", "guestbook-boot"} - {name}
+        assert expected <= before(deployed, name), name
+    assert "guestbook-stage" in deployed.found["guestbook-switch"].after
+    assert "guestbook-prepare" in deployed.found["guestbook-stage"].after
+    assert {"guestbook-source", "guestbook-environment"} <= deployed.found["guestbook-prepare"].after
+    assert before(deployed, "guestbook-checks") == {name for name in deployed.found if " " not in name} - {
+        "guestbook-checks"
+    }
+
+
+def test_independent_steps_do_not_wait_for_each_other(deployed: Recorder) -> None:
+    """Promise: the code travels while packages are installed, and no release waits for Nginx."""
+    assert before(deployed, "guestbook-source") == {"guestbook-keys", "guestbook-container", "guestbook-boot"}
+    for name in ("environment", "prepare", "stage", "switch"):
+        assert "guestbook-site" not in before(deployed, f"guestbook-{name}")
+    assert not {"guestbook-source", "guestbook-prepare"} & before(deployed, "guestbook-site")
+
+
+def test_every_connection_has_a_pinned_host_key(deployed: Recorder) -> None:
+    """Promise: no host is trusted without its key; who logs in belongs to the stack and not to the operator."""
+    assert len(steps(deployed)) == 10
+    for name, one in steps(deployed).items():
+        connection = one.inputs["connection"]
+        assert connection["hostKey"] == KEYS["host_public"], name
+        assert connection["privateKey"] == KEYS["login_private"], name
+        assert (connection["host"], connection["port"], connection["user"]) == ("127.0.0.1", 20022, "root")
+        assert connection["perDialTimeout"] == 10
+
+
+def test_only_the_first_step_waits_for_the_host_to_boot(deployed: Recorder) -> None:
+    """Promise: a host that is down is told soon by every other step, and the first one has a time limit."""
+    limits = {name: one.inputs["connection"]["dialErrorLimit"] for name, one in steps(deployed).items()}
+    assert limits == {name: -1 if name == "guestbook-boot" else 3 for name in limits}
+    assert deployed.found["guestbook-boot"].request.customTimeouts.create == "10m"
+
+
+def test_steps_are_as_pulumi_command_needs_them(deployed: Recorder) -> None:
+    """Promise: no update, no delete, no environment; stderr is streamed; only a new machine replaces a step."""
+    for name, one in steps(deployed).items():
+        assert not {"update", "delete", "environment"} & set(one.inputs), name
+        assert one.inputs["triggers"] == ["0a1b2c"], name
+        assert "triggers" not in one.secrets
+        if one.kind == REMOTE:
+            assert one.inputs["addPreviousOutputInEnv"] is False
+            assert one.inputs["logging"] == "stderr"
+            assert "\n" not in one.inputs["create"]
+            assert len(one.inputs["create"]) < 120
+
+
+def test_each_step_calls_the_command_with_its_document(deployed: Recorder) -> None:
+    """Promise: one line, root's, with the version of the command in it: another version runs every step again."""
+    plan = scenario.plan(SOURCE)
+    for verb in ("site", "environment", "prepare", "stage", "switch", "checks"):
+        one = deployed.found[f"guestbook-{verb}"]
+        assert one.inputs["create"] == f"{COMMAND.program} {verb} guestbook"
+        assert one.inputs["stdin"] == getattr(plan, verb)
+    assert deployed.found["guestbook-base"].inputs["create"] == f"python3 {COMMAND.upload} base guestbook"
+    assert deployed.found["guestbook-base"].inputs["stdin"] == plan.base
+
+
+def test_only_the_environment_is_secret_and_all_else_can_be_read_in_preview() -> None:
+    """Promise: in preview, too, every document is known; one unknown part would hide the whole text."""
+    recorder, _ = record(deploy(), preview=True)
+    for name, one in steps(recorder).items():
+        stdin_is_secret = "stdin" in one.secrets
+        assert stdin_is_secret == (name == "guestbook-environment"), name
+        if one.kind == REMOTE and name != "guestbook-boot":
+            assert one.inputs["stdin"].startswith("flaskhost 1 ")
+            assert (scenario.CANARY in one.inputs["stdin"]) == stdin_is_secret
+        assert "create" not in one.secrets
+
+
+def test_no_secret_is_on_a_command_line_or_in_a_plain_input(deployed: Recorder) -> None:
+    """Promise: the state and the process lists hold nothing secret in clear."""
+    for one in deployed.found.values():
+        plain = {name: value for name, value in one.inputs.items() if name not in one.secrets and name != "connection"}
+        for secret in (scenario.CANARY, scenario.KEY, KEYS["host_private"], KEYS["login_private"]):
+            assert secret not in json.dumps(plain), one.name
+
+
+def test_the_private_key_is_secret_in_every_connection(deployed: Recorder) -> None:
+    """Promise: the key that logs in is encrypted in the state, wherever it stands."""
+    for name, one in steps(deployed).items():
+        assert 'login-private-canary"' in str(one.request.object).replace("\\", "")
+        assert "connection" in one.secrets or _marked(one, "privateKey"), name
+
+
+def _marked(one: Registered, name: str) -> bool:
+    """Tell whether a value of the connection carries the mark of a secret."""
+    value = one.request.object["connection"][name]
+    return "4dabf18193072939515e22adb298388d" in value
+
+
+def test_only_the_container_can_be_deleted(deployed: Recorder) -> None:
+    """Promise: nothing but the machine itself is removed by a destroy, and it is replaced, not doubled."""
+    assert [name for name, one in deployed.found.items() if "delete" in one.inputs] == ["guestbook-container"]
+    container = deployed.found["guestbook-container"]
+    assert container.request.deleteBeforeReplace is True
+    assert "stdin" in container.secrets
+    assert json.loads(container.inputs["stdin"])["host_private"] == KEYS["host_private"]
+    assert "login_private" not in json.loads(container.inputs["stdin"]), "the machine does not need it"
+
+
+def test_the_keys_are_made_once_and_kept_as_a_secret(deployed: Recorder) -> None:
+    """Promise: nothing of the configuration makes new keys, and what is printed is encrypted."""
+    keys = deployed.found["guestbook-keys"]
+    assert "stdout" in keys.request.additionalSecretOutputs
+    assert set(keys.inputs) == {"create", "logging", "addPreviousOutputInEnv"}
+    assert keys.inputs["logging"] == "none"
+
+
+def test_another_port_or_image_makes_another_container() -> None:
+    """Promise: what cannot be changed in a running container replaces it, and then every step runs there."""
+    plain, _ = record(deploy())
+    for changes in ({"server__ssh_port": 20023}, {"server__image": "docker.io/library/debian:12"}):
+        other, _ = record(deploy(**changes))
+        triggers = [one.found["guestbook-container"].inputs["triggers"] for one in (plain, other)]
+        assert triggers[0] != triggers[1]
+
+
+def test_the_output_says_what_was_verified() -> None:
+    """Promise: the stack's output is what the checks have seen."""
+    assert record(deploy())[1] == {"health": "ok: 200"}
+
+
+def test_another_user_than_root_uses_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a host whose root may not log in works as well."""
+    true = provision
+    monkeypatch.setitem(globals(), "provision", lambda settings: dataclasses.replace(true(settings), user="admin"))
+    recorder, _ = record(deploy())
+    for verb in ("base", "site", "prepare", "checks"):
+        assert recorder.found[f"guestbook-{verb}"].inputs["create"].startswith("sudo ")
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], secret: list[str]) -> None:
+    """Hand a configuration over as the engine does."""
+    texts = {
+        f"flaskhost:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+    }
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(texts))
+    monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps([f"flaskhost:{key}" for key in secret]))
+
+
+def main() -> Any:
+    """Run __main__.py as Pulumi does."""
+    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return a configuration whose application is a folder, with a cache of its own."""
+    monkeypatch.setenv("FLASKHOST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FLASKHOST_STAND_IN", raising=False)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/wsgi.py").write_text("app = None\n")
+    app = {"name": "guestbook", "source": {"folder": str(tmp_path / "app")}}
+    return {**scenario.config(), "app": app}
+
+
+def test_the_program_as_a_whole_makes_the_same_tree(
+    folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch, deployed: Recorder
+) -> None:
+    """Promise: __main__.py is a table of contents and adds nothing; it exports url, release and verified."""
+    configured(monkeypatch, folder, ["secrets", "digest_key"])
+    exported: dict[str, Any] = {}
+    monkeypatch.setattr(pulumi, "export", exported.__setitem__)
+    recorder, _ = record(main)
+    assert set(recorder.found) == set(deployed.found)
+    assert set(exported) == {"url", "release", "verified"}
+    assert exported["url"] == "https://guestbook.example:20443/"
+    assert set(exported["release"]) == {"version", "commit", "digest"}
+
+
+def test_a_wrong_configuration_makes_no_resource_and_shows_no_secret(
+    folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: all that is wrong at once, before anything is made."""
+    wrong = {**folder, "web": {"timeout": 0}, "secrets": {"BAD NAME": scenario.CANARY}}
+    configured(monkeypatch, wrong, ["secrets", "digest_key"])
+    recorder = Recorder()
+    monkeypatch.setattr("tests.components.recording.Recorder", lambda: recorder)
+    with pytest.raises(pulumi.RunError) as said:
+        record(main)
+    assert recorder.found == {}
+    assert "flaskhost:web.timeout: must be from 1 to 86400 seconds" in str(said.value)
+    assert "BAD NAME" in str(said.value)
+    assert scenario.CANARY not in str(said.value)
+
+
+def test_code_that_cannot_be_had_makes_no_resource(folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: the error names the setting, before anything is made."""
+    folder["app"]["source"] = {"folder": "/nowhere/at/all"}
+    configured(monkeypatch, folder, ["secrets", "digest_key"])
+    recorder = Recorder()
+    monkeypatch.setattr("tests.components.recording.Recorder", lambda: recorder)
+    with pytest.raises(pulumi.RunError, match=r"flaskhost:app\.source\.folder: must be a folder"):
+        record(main)
+    assert recorder.found == {}
+
+
+def test_secrets_in_plain_text_are_refused(folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a secret that was forgotten to be encrypted never gets into a state."""
+    configured(monkeypatch, folder, [])
+    with pytest.raises(pulumi.RunError, match="flaskhost:secrets: must be encrypted"):
+        record(main)
+
+
+def test_the_stand_in_is_for_local_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: what stands for the official plugin in tests never touches a real server; the message says why."""
+    monkeypatch.setenv("FLASKHOST_STAND_IN", "1")
+    configuration.refuse_stand_in("local")
+    for kind in ("aws", "existing"):
+        with pytest.raises(pulumi.RunError, match=rf"server\.kind: {kind} needs the official plugin.*plugin install"):
+            configuration.refuse_stand_in(kind)
+    monkeypatch.delenv("FLASKHOST_STAND_IN")
+    configuration.refuse_stand_in("aws")
