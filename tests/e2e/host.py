@@ -84,13 +84,14 @@ class Host:
         done = self.do(f"timeout {seconds:g} sh -c {shlex.quote(loop)}", seconds=seconds + 30)
         assert done.returncode == 0, f"not within {seconds:g} s: {condition}"
 
-    def journal(self, *, without: str = "") -> str:
-        """Return the whole journal, every field of it; `without` the units whose names begin so."""
-        lines = self.run("journalctl -q --no-pager --all -o json").splitlines()
-        kept = [
-            line for line in lines if not without or not json.loads(line).get("_SYSTEMD_UNIT", "").startswith(without)
-        ]
-        return "\n".join(kept)
+    def journal(self, *, only: str = "", without: str = "") -> str:
+        """Return the journal, every field of it: `only` or `without` the units whose names begin so."""
+
+        def wanted(line: str) -> bool:
+            unit = str(json.loads(line).get("_SYSTEMD_UNIT", ""))
+            return unit.startswith(only) and not (without and unit.startswith(without))
+
+        return "\n".join(filter(wanted, self.run("journalctl -q --no-pager --all -o json").splitlines()))
 
     def lose_power(self) -> None:
         """End every process on the host at once, as a power failure does."""
