@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sources import Resolved
 
 OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
-PATIENCE_SECONDS = 0.4
+PATIENCE_SECONDS = 0.2
 # What a verb may do only when something is different: a second run has none of it in its calls.
 ACTING = ("apt-get", "useradd", "openssl", "uv", "systemd-run", *(
     f"systemctl {verb}" for verb in ("start", "stop", "enable", "daemon-reload", "reload", "kill", "reset-failed")
@@ -86,7 +86,7 @@ class Server:
         asked = document.parse(text)
         asked.values.update(values)
         if "health" in asked.values:
-            # Half a second instead of a minute, or a test of a failure would take that long.
+            # A moment instead of a minute, or a test of a failure would take that long.
             asked.values["health"]["seconds"] = PATIENCE_SECONDS
         return UP[asked.verb](asked, Progress(self.said))
 

@@ -20,10 +20,15 @@ case $verb in
 is-active) [ -e "$FAKES/active/$2" ] ;;
 is-enabled) [ -e "$FAKES/enabled/$2" ] ;;
 show)
-    if [ -e "$FAKES/active/$1" ]; then echo ActiveState=active; echo SubState=running
-    else echo ActiveState=inactive; echo SubState=dead; fi
-    if [ -e "$FAKES/enabled/$1" ]; then echo UnitFileState=enabled; fi
-    cat "$FAKES/facts/$1" 2>/dev/null || echo NRestarts=0 ;;
+    unit=$1; shift
+    {
+        if [ -e "$FAKES/active/$unit" ]; then echo ActiveState=active; echo SubState=running
+        else echo ActiveState=inactive; echo SubState=dead; fi
+        if [ -e "$FAKES/enabled/$unit" ]; then echo UnitFileState=enabled; fi
+        if [ -e "$FAKES/facts/$unit" ]; then cat "$FAKES/facts/$unit"; else echo NRestarts=0; fi
+    } | while read -r line; do
+        case " $* " in *" --property=${line%%=*} "*) echo "$line" ;; esac
+    done ;;
 start) for unit; do case $unit in -*) ;; *) : > "$FAKES/active/$unit" ;; esac; done ;;
 stop) for unit; do case $unit in -*) ;; *) rm -f "$FAKES/active/$unit" ;; esac; done ;;
 enable) for unit; do case $unit in -*) ;; *) : > "$FAKES/enabled/$unit" ;; esac; done ;;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,8 @@ from tests.host.conftest import Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import rendering
 
 
 def twice(server: Server, act: Callable[[], object]) -> None:
@@ -258,7 +261,7 @@ def test_what_a_killed_stage_has_left_running_is_staged_as_a_whole(ready: Server
     ready.release("v1")
     plan = ready.release("v2", until="stage")
     ready.calls()
-    with serving(ready.paths.socket("green"), lambda n: (500, "not yet") if n < 9 else (200, "ok")):
+    with serving(ready.paths.socket("green"), lambda n: (500, "not yet") if n < 5 else (200, "ok")):
         ready.do(plan.stage)
     assert "systemctl start --no-block guestbook-gunicorn@green.service" in ready.acted()
 
@@ -545,3 +548,46 @@ def test_a_person_sees_what_serves_and_what_is_kept(ready: Server) -> None:
         (second.release, "active"),
         (first.release, "kept"),
     ]
+
+
+@pytest.fixture
+def deployed(ready: Server, monkeypatch: pytest.MonkeyPatch) -> rendering.Plan:
+    """Return the plan of a release that serves; what Nginx answers is asked by the tests with a real server."""
+    for name in ("_https", "_redirect"):
+        monkeypatch.setattr(f"flaskhost.verbs.checks.{name}", lambda _asked: (True, "answers"))
+    plan = ready.release("v1", env={}, secrets={})
+    for name in ("active/nginx.service", "enabled/nginx.service"):
+        ready.set(name)
+    ready.set("facts/guestbook-gunicorn@blue.service", f"NRestarts=0\nMainPID={os.getpid()}\n")
+    (ready.root / "var/log/nginx/guestbook-access.log").write_text("a request\n")
+    return plan
+
+
+def test_the_checks_look_at_every_point(ready: Server, deployed: rendering.Plan) -> None:
+    """Promise: each point is seen and told; looking twice changes nothing."""
+    found = ready.do(deployed.checks)["checks"]
+    assert set(found) == {
+        "active release",
+        "gunicorn",
+        "starts at boot",
+        "nginx",
+        "health",
+        "https",
+        "redirect to https",
+        "environment",
+        "logs",
+        "error log",
+    }
+    assert all(text.startswith("ok: ") for text in found.values())
+    twice(ready, lambda: ready.do(deployed.checks))
+
+
+def test_a_failed_check_is_named_and_the_others_are_looked_at_all_the_same(
+    ready: Server, deployed: rendering.Plan
+) -> None:
+    """Promise: one look shows everything that is wrong."""
+    ready.set("nginx-fails")
+    (ready.fakes / "enabled/guestbook.service").unlink()
+    with pytest.raises(Failure, match="2 of 10 checks failed: starts at boot, nginx"):
+        ready.do(deployed.checks)
+    assert "ok     health" in ready.said.getvalue()
