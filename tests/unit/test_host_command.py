@@ -8,12 +8,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 import host_command
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def packed(cache: Path) -> bytes:
