@@ -149,12 +149,11 @@ def _site(settings: Settings) -> str:
         default="" if web.domains else " default_server",
         port=_port(settings),
     )
-    files = {f"/etc/nginx/sites-available/{app.name}": text}
-    if web.domains:
-        # The site of one application must not answer for names that are nobody's.
-        files["/etc/nginx/sites-available/flaskhost-default"] = _render(
-            "etc/nginx/sites-available/flaskhost-default.j2"
-        )
+    files = {
+        f"/etc/nginx/sites-available/{app.name}": text,
+        # So that no application answers for names that are nobody's; the host enables it where it may.
+        "/etc/nginx/sites-available/flaskhost-default": _render("etc/nginx/sites-available/flaskhost-default.j2"),
+    }
     return document.write("site", app.name, {"domains": list(web.domains)}, files)
 
 

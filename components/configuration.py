@@ -58,11 +58,14 @@ def resolve(app: settings.App, *, base: Path, cache: Path) -> sources.Resolved:
         cache: folder for what is fetched and packed.
     """
     try:
-        return sources.resolve(
+        found = sources.resolve(
             app.source, app.version, app.commit, base=base, cache=cache, allow_branch=app.allow_branch
         )
     except sources.SourceError as error:
         stop(str(error))
+    if found.warning:
+        pulumi.log.warn(found.warning)
+    return found
 
 
 def stop(message: str) -> NoReturn:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 from pathlib import Path
 from typing import Dict, List, Optional
 
 from flaskhost.accounts import BUILDER, BUILDER_HOME
-from flaskhost.files import directory, own_tree, remove, write
+from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
@@ -21,7 +22,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 PYTHONS = "/usr/local/lib/flaskhost/python"
 # Written last: a folder without it is what a killed build left behind.
 COMPLETE = ".complete"
-INCLUDE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]+(\S+)")
+INCLUDE = re.compile(r"^(?:--requirement[ =]|--constraint[ =]|-r|-c)\s*(\S+)")
 LOCAL = re.compile(r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)")
 
 
@@ -57,6 +58,7 @@ def ensure(  # noqa: PLR0913 - what the environment is made of
     directory(venv, mode=0o700, owner=BUILDER, group=BUILDER)
     _install(venv, source, interpreter, gunicorn, uv, progress)
     own_tree(venv, owner="root", group=paths.app)
+    settle(venv)
     write(venv / COMPLETE, identity, mode=0o640, group=paths.app)
     return name
 
@@ -123,13 +125,19 @@ def _as_builder(words: List[str], source: Path) -> None:
 
 def _requirements(source: Path, name: str) -> List[str]:
     """Return the lines of a requirements file and of those that it includes."""
-    path = source / name
-    if not path.is_file():
-        raise Failure(f"{name} is missing in the source: add it with pinned versions (package==1.2.3)")
     lines: List[str] = []
-    for line in path.read_text().splitlines():
-        lines.append(line.strip())
-        included = INCLUDE.match(line.strip())
-        if included:
-            lines += _requirements(path.parent, included.group(1))
+    waiting, seen = [source / name], set()
+    while waiting:
+        path = waiting.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        if not path.is_file():
+            where = os.path.relpath(path, source)
+            raise Failure(f"{where} is missing in the source: add it with pinned versions (package==1.2.3)")
+        for line in path.read_text().splitlines():
+            lines.append(line.strip())
+            included = INCLUDE.match(line.strip())
+            if included:
+                waiting.append(Path(os.path.normpath(path.parent / included.group(1))))
     return lines

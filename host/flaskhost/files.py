@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import Optional, Tuple
 
+from flaskhost.shell import run
+
 
 def ids(owner: str, group: str) -> Tuple[int, int]:
     """Return the user and group ids of these names; of this process where it is not root (tests in a scratch root)."""
@@ -103,3 +105,8 @@ def remove(path: Optional[Path]) -> None:
         shutil.rmtree(path)
     elif path.is_symlink() or path.exists():
         path.unlink()
+
+
+def settle(path: Path) -> None:
+    """Have what was written to the file system of `path` on its disk: a mark that says so must not get there first."""
+    run(["sync", "--file-system", str(path)])

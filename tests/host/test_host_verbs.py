@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flaskhost import layout, releases, slots
 from flaskhost.shell import Failure
+from flaskhost.verbs import base
 
 from tests.components import scenario
 from tests.host.conftest import Server, serving
@@ -518,6 +519,30 @@ def test_other_domains_get_another_certificate(ready: Server) -> None:
     assert certificate.read_bytes() == first
     ready.do(scenario.plan(web__domains=["other.example", "192.0.2.1"]).site)
     assert certificate.read_bytes() != first
+
+
+def test_the_site_for_nobodys_names_gives_way_to_one_that_wants_every_name(ready: Server) -> None:
+    """Promise: domains may go and come again; Nginx never has two sites for the names that nobody claims."""
+    enabled = ready.root / "etc/nginx/sites-enabled/flaskhost-default"
+    ready.do(scenario.plan().site)
+    assert enabled.is_symlink()
+    ready.do(scenario.plan(web__domains=[]).site)
+    assert not enabled.is_symlink()
+    ready.do(scenario.plan().site)
+    assert enabled.is_symlink()
+
+
+def test_a_version_of_the_command_that_another_application_works_with_stays(ready: Server) -> None:
+    """Promise: an application's upgrade of the flaskhost command does not take away the one that another calls."""
+    for name in ("used", "unused"):
+        (base.LIBRARY / name / "bin").mkdir(parents=True)
+        (base.LIBRARY / name / "bin" / "flaskhost").touch()
+    other = ready.root / "etc/flaskhost/other"
+    other.mkdir()
+    (other / "app.json").write_text(layout.remember("other", {"root": "/srv", "command": str(base.LIBRARY / "used")}))
+    ready.do(scenario.plan().base)
+    assert (base.LIBRARY / "used").exists()
+    assert not (base.LIBRARY / "unused").exists()
 
 
 def test_the_umbrella_starts_what_is_active(ready: Server) -> None:

@@ -18,6 +18,8 @@ from flaskhost.shell import Failure, run
 
 ROOT = Path(os.environ.get("FLASKHOST_ROOT", "/"))
 LIBRARY = ROOT / "usr/local/lib/flaskhost"
+# The version that runs now.
+HERE = Path(__file__).resolve().parents[2]
 
 
 def base(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -33,8 +35,9 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
         _folders(paths)
         uv = _uv(asked["uv"], asked.file("uv.txt"), progress)
         _umbrella(paths, asked.file(f"/etc/systemd/system/{asked.app}.service"))
-    facts = {"root": asked["root"], "stack": asked["stack"], "uv": str(uv)}
-    write(paths.etc / "app.json", layout.remember(asked.app, facts))
+        facts = {"root": asked["root"], "stack": asked["stack"], "uv": str(uv), "command": str(HERE)}
+        write(paths.etc / "app.json", layout.remember(asked.app, facts))
+        _remove_unused(paths.at("/etc/flaskhost"))
     return {"distribution": f"{name} {version}", "installed": installed}
 
 
@@ -66,6 +69,15 @@ def install(program: str, digest: str) -> Path:
             new.rename(folder)
         link(ROOT / "usr/local/bin/flaskhost", str(command))
     return command
+
+
+def _remove_unused(known: Path) -> None:
+    """Remove versions of this command and of uv that no application on the host works with."""
+    used = " ".join(path.read_text() for path in known.glob("*/app.json"))
+    for folder in (*LIBRARY.glob("*/bin/flaskhost"), *LIBRARY.glob("uv-*/bin/uv")):
+        version = folder.parent.parent
+        if str(version) not in used and version != HERE:
+            remove(version)
 
 
 # Files are UTF-8 here, whatever the locale of the host is.

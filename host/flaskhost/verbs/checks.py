@@ -19,7 +19,7 @@ Finding = Tuple[bool, str]
 
 
 def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Go through the list; fail if a point of it does. Input: release, health, host, static, media (URLs or null)."""
+    """Go through the list; fail if a point of it does. Input: release, health (see `health.wait`)."""
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_below(paths.configs))
     begin = time.time()
@@ -122,4 +122,4 @@ def _logs(paths: layout.Layout) -> Finding:
 
 def _errors(paths: layout.Layout, since: float) -> Finding:
     lines = errors_since(paths, since)
-    return not lines, f"{len(lines)} lines in Nginx's error log during these checks"
+    return not lines, f"{len(lines)} errors between Nginx and the application during these checks"

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional
 from flaskhost import dependencies, envfile, layout, locks, releases
 from flaskhost.accounts import BUILDER, BUILDER_HOME
 from flaskhost.document import Document
-from flaskhost.files import directory, own_tree, remove, write
+from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 from flaskhost.systemd import GRACE_SECONDS, transient
@@ -53,6 +53,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         _compile(release)
         own_tree(release.source, owner="root", group=asked.app)
         _static(release, asked["static"], progress)
+        settle(release.source)
         release.update(prepared=True)
         releases.record(paths, "prepare", release)
         # Archives of other releases have served; this one stays, since Pulumi does not upload it again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -16,8 +17,11 @@ from flaskhost.shell import Failure, run, succeeds
 
 # The first line of every file that flaskhost writes (templates/): what does not have it is somebody else's.
 OURS = "made by flaskhost"
+CATCH_ALL = "flaskhost-default"
 CERTIFICATE_DAYS = 825
 RENEW_SECONDS = 30 * 24 * 3600
+LOG_BYTES = 256 * 1024
+GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 
 
 def site(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -43,6 +47,7 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
             changed = _write(paths, asked.files) or changed
             # Debian's welcome page answers for any name that no site claims.
             remove(default if welcome else None)
+            changed = _catch_all(paths) or changed
             run(["nginx", "-t", "-q"])
         except Failure as failure:
             _put_back(paths, before)
@@ -63,9 +68,24 @@ def _write(paths: layout.Layout, files: Dict[str, str]) -> bool:
     for name, text in files.items():
         paths.at(name).parent.mkdir(exist_ok=True)
         changed = write(paths.at(name), text) or changed
-        if "/sites-available/" in name:
+        if "/sites-available/" in name and not name.endswith(f"/{CATCH_ALL}"):
             changed = link(paths.at(name.replace("/sites-available/", "/sites-enabled/")), name) or changed
     return changed
+
+
+def _catch_all(paths: layout.Layout) -> bool:
+    """Enable the site for names that are nobody's, unless another one claims them; return whether that changed.
+
+    Nginx takes one default_server an address, and an application without domains of its own wants every name.
+    """
+    enabled = paths.at("/etc/nginx/sites-enabled")
+    at = enabled / CATCH_ALL
+    others = [path for path in enabled.iterdir() if path != at and path.exists()]
+    if any("default_server" in path.read_text(errors="replace") for path in others):
+        was = at.is_symlink()
+        remove(at)
+        return was
+    return link(at, f"/etc/nginx/sites-available/{CATCH_ALL}")
 
 
 def _load(*, changed: bool) -> None:
@@ -138,9 +158,15 @@ def _is_address(name: str) -> bool:
 
 
 def errors_since(paths: layout.Layout, since: float) -> List[str]:
-    """Return the lines of the site's error log since a time (seconds since the epoch)."""
+    """Return what went wrong between Nginx and the application since a time (seconds since the epoch).
+
+    From the end of the site's error log; what visitors cause there (a file that is not there, say) does not count.
+    """
     log = paths.at(f"/var/log/nginx/{paths.app}-error.log")
     if not log.exists():
         return []
+    with open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
     first = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(since))
-    return [line for line in log.read_text(errors="replace").splitlines() if line[:19] >= first]
+    return [line for line in lines if line[:19] >= first and GRAVE.search(line)]

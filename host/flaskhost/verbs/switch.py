@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Dict, List
 
 from flaskhost import dependencies, envfile, layout, locks, releases, slots, systemd
@@ -11,6 +12,8 @@ from flaskhost.files import remove
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs.stage import bring_up
+
+STRAY_SECONDS = 24 * 3600
 
 
 def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -77,6 +80,10 @@ def _prune(paths: layout.Layout, keep: int) -> List[str]:
         remove(release.static)
         # Last, since it is what the others are found by.
         remove(paths.config(release.digest))
+    for folder in paths.configs.iterdir():
+        # An environment whose release never came. A young one may belong to an `up` that is at work.
+        if not (folder / "release.json").exists() and time.time() - folder.stat().st_mtime > STRAY_SECONDS:
+            remove(folder)
     needed = {one.facts.get("venv") for one in releases.every(paths)}
     for venv in paths.venvs.iterdir():
         if venv.name not in needed:
