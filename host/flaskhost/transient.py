@@ -25,6 +25,9 @@ STATE = Path(os.environ.get("FLASKHOST_ROOT", "/")) / "run/flaskhost"
 POLL_SECONDS = 0.02
 # Nothing that a verb does may take longer; systemd ends it then (systemd.service(5), RuntimeMaxSec).
 DEADLINE_SECONDS = 3600
+# Nothing waits for a graceful end of a killed verb. With cgroup v1 in a container systemd does not hear that its last
+# process is gone, and whoever follows it would wait for the default of 90 s.
+STOP_SECONDS = 5
 
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
 
@@ -108,7 +111,7 @@ def work(asked: document.Document, progress: Progress, verb: Work) -> Tuple[Dict
 def _words(unit: str, program: str, request: Path) -> Tuple[str, ...]:
     # Standard error by name: it would follow standard output, and the journal would hold nothing.
     log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
-    properties = (f"RuntimeMaxSec={DEADLINE_SECONDS}", *log)
+    properties = (f"RuntimeMaxSec={DEADLINE_SECONDS}", f"TimeoutStopSec={STOP_SECONDS}", *log)
     return (
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),
