@@ -80,8 +80,9 @@ def _catch_all(paths: layout.Layout) -> bool:
     """
     enabled = paths.at("/etc/nginx/sites-enabled")
     at = enabled / CATCH_ALL
-    others = [path for path in enabled.iterdir() if path != at and path.exists()]
-    if any("default_server" in path.read_text(errors="replace") for path in others):
+    others = [enabled / os.readlink(path) if path.is_symlink() else path for path in enabled.iterdir() if path != at]
+    texts = [paths.at(str(path)).read_text(errors="replace") for path in others if paths.at(str(path)).is_file()]
+    if any("default_server" in text for text in texts):
         was = at.is_symlink()
         remove(at)
         return was
