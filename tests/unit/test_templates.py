@@ -130,6 +130,12 @@ def test_the_entry_point_is_one_word_for_systemd() -> None:
     assert "gunicorn.conf.py \"wsgi:create_app('a b')\"\n" in text
 
 
+def test_an_upload_that_is_a_link_to_somebody_elses_file_is_not_served() -> None:
+    """Promise: an application cannot have Nginx show the uploads or logs of another one on the host."""
+    media = rendered()["/etc/nginx/sites-available/guestbook"].partition("location /media/")[2].partition("}")[0]
+    assert "disable_symlinks if_not_owner from=/srv/guestbook/shared/media;" in media
+
+
 def test_everything_moves_with_the_root() -> None:
     """Promise: layout.root moves all of an application, and nothing of it stays below /srv."""
     for name, text in rendered(layout__root="/var/www").items():
