@@ -52,7 +52,7 @@ TAKEN_NAMES = _words(
     ssh cron dbus networking rsyslog apparmor ufw fail2ban unattended-upgrades udev getty rescue emergency halt poweroff
     reboot default multi-user basic network logrotate certbot snapd containerd podman postfix exim4 dovecot bind9 named
     html cgi-bin lost-found lost+found ftp git
-    flaskhost gunicorn blue green active slots releases shared
+    flaskhost gunicorn blue green active slots releases shared tls
     """
 )
 
@@ -203,7 +203,7 @@ def application_name(value: str) -> str:
             "must start with a letter, hold only a-z, 0-9 and -, not end in -, and have at most 31 characters",
             "write a name such as guestbook",
         )
-    if value in TAKEN_NAMES or value.startswith("systemd-") or value.endswith("-gunicorn"):
+    if value in TAKEN_NAMES or value.startswith(("systemd-", "flaskhost-")) or value.endswith("-gunicorn"):
         raise refusal("is a name that the system or flaskhost uses", f"choose another one, such as {value}-app")
     return value
 
