@@ -1,6 +1,5 @@
 """The deploy, in order. Where: server. What: release. How it is reached: site. How we know: checks."""
 
-import os
 from pathlib import Path
 
 import pulumi
@@ -13,13 +12,13 @@ from components.host import HostBase
 from components.release import Release
 from components.server import provision
 from components.site import Site
+from ops.setup import cache
 
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("FLASKHOST_CACHE") or Path("~/.cache/flaskhost").expanduser())
 
 settings = configuration.load()
-source = configuration.resolve(settings.app, base=HERE, cache=CACHE / "sources")
-command = host_command.pack(CACHE / "host")
+source = configuration.resolve(settings.app, base=HERE, cache=cache.folder() / "sources")
+command = host_command.pack(cache.folder() / "host")
 plan = rendering.plan(settings, source)
 name = settings.app.name
 
