@@ -23,8 +23,8 @@ test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
 	@$(RUN) python -m pytest $(PYTEST)
 
-test-fast: ## run the tests that need no server
-	@$(RUN) python -m pytest -m 'not e2e' $(PYTEST)
+test-fast: ## run the tests that need no server and take no seconds each
+	@$(RUN) python -m pytest -m 'not e2e and not slow' $(PYTEST)
 
 lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what host/ may use
 	@$(SETUP) lint

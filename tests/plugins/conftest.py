@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 STAND_IN = Path(__file__).parent / "command" / "pulumi-resource-command"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder: each runs a plugin, many of them a host."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 def plugin_environment(**changes: str) -> dict[str, str]:
     """Return an environment in which the plugin finds this Python and no agent of whoever runs the tests."""
     environment = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}

@@ -18,7 +18,10 @@ from ops.setup.environment import uv_environment
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "make_repository.py"
 UV = shutil.which("uv") or shutil.which("uv", path=cache.folder() / "uv" / "bin")
 
-pytestmark = pytest.mark.skipif(UV is None, reason="uv is neither on PATH nor in the cache; `make test` puts it there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(UV is None, reason="uv is neither on PATH nor in the cache; `make test` puts it there"),
+]
 
 VISIT = """
 import json, sys
