@@ -66,8 +66,13 @@ def link(path: Path, target: str) -> bool:
 
 def directory(path: Path, *, mode: int = 0o755, owner: str = "root", group: str = "root") -> None:
     """Make a folder (not its parents) have this mode and owner."""
-    uid, gid = ids(owner, group)
     path.mkdir(exist_ok=True)
+    own(path, mode=mode, owner=owner, group=group)
+
+
+def own(path: Path, *, mode: int, owner: str = "root", group: str = "root") -> None:
+    """Make a file or folder that is there have this mode and owner."""
+    uid, gid = ids(owner, group)
     now = path.lstat()
     if (now.st_uid, now.st_gid) != (uid, gid):
         os.chown(path, uid, gid)

@@ -103,5 +103,6 @@ def record(layout: Layout, event: str, release: Release, **facts: Any) -> None:
         "release": release.digest,
     }
     line["version"] = release.facts.get("version")
-    with open(layout.log, "a", encoding="utf-8") as file:
+    # Not for the other applications on the host.
+    with open(layout.log, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
         file.write(json.dumps({**line, **facts}) + "\n")

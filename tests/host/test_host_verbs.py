@@ -510,6 +510,18 @@ def test_a_file_of_somebody_else_is_never_overwritten(ready: Server) -> None:
     assert path.read_text() == "# mine\n"
 
 
+def test_the_logs_of_a_site_are_closed_to_other_applications(ready: Server) -> None:
+    """Promise: Nginx finds its logs there, readable by root, Nginx and administrators only, also when it made them."""
+    logs = [ready.root / f"var/log/nginx/guestbook-{kind}.log" for kind in ("access", "error")]
+    logs[0].write_text("of an earlier version of flaskhost\n")
+    logs[0].chmod(0o644)
+    ready.do(scenario.plan().site)
+    assert [log.stat().st_mode & 0o777 for log in logs] == [0o640, 0o640]
+    assert logs[0].read_text() == "of an earlier version of flaskhost\n"
+    ready.release("v1")
+    assert ready.paths.log.stat().st_mode & 0o777 == 0o640
+
+
 def test_other_domains_get_another_certificate(ready: Server) -> None:
     """Promise: the certificate is for the names of the site, and stays as long as these do."""
     certificate = ready.root / "etc/flaskhost/guestbook/tls/certificate.pem"
@@ -530,6 +542,19 @@ def test_the_site_for_nobodys_names_gives_way_to_one_that_wants_every_name(ready
     assert not enabled.is_symlink()
     ready.do(scenario.plan().site)
     assert enabled.is_symlink()
+
+
+def test_a_refused_site_leaves_the_site_for_nobodys_names_as_it_was(ready: Server) -> None:
+    """Promise: with the files before, also what is enabled is as before: Nginx could not start with both."""
+    enabled = ready.root / "etc/nginx/sites-enabled/flaskhost-default"
+    for good, refused in (([], ["a.example"]), (["a.example"], [])):
+        ready.do(scenario.plan(web__domains=good).site)
+        was = enabled.is_symlink()
+        ready.set("nginx-fails")
+        with pytest.raises(Failure, match="Nginx refuses"):
+            ready.do(scenario.plan(web__domains=refused).site)
+        assert enabled.is_symlink() == was
+        (ready.fakes / "nginx-fails").unlink()
 
 
 def test_a_version_of_the_command_that_another_application_works_with_stays(ready: Server) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional
 
 from flaskhost import layout, locks, systemd
 from flaskhost.document import Document
-from flaskhost.files import directory, link, remove, write
+from flaskhost.files import directory, link, own, remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run, succeeds
 
@@ -41,6 +41,7 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
         made = _certificate(paths.at("/etc/flaskhost/tls"), ["invalid"]) or made
         if made:
             progress.say("certificate: made a self-signed one")
+        _logs(paths)
         default = paths.at("/etc/nginx/sites-enabled/default")
         welcome = os.readlink(default) if default.is_symlink() else None
         try:
@@ -53,6 +54,8 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
             _put_back(paths, before)
             if welcome:
                 link(default, welcome)
+            # As it goes with the files before, or Nginx could not start again.
+            _catch_all(paths)
             remove(pending)
             raise Failure(f"Nginx refuses the configuration, the one before is back and serves:\n{failure}") from None
         changed = bool(changed or made or welcome)
@@ -82,11 +85,24 @@ def _catch_all(paths: layout.Layout) -> bool:
     at = enabled / CATCH_ALL
     others = [enabled / os.readlink(path) if path.is_symlink() else path for path in enabled.iterdir() if path != at]
     texts = [paths.at(str(path)).read_text(errors="replace") for path in others if paths.at(str(path)).is_file()]
-    if any("default_server" in text for text in texts):
+    available = paths.at(f"/etc/nginx/sites-available/{CATCH_ALL}")
+    if not available.exists() or any("default_server" in text for text in texts):
         was = at.is_symlink()
         remove(at)
         return was
     return link(at, f"/etc/nginx/sites-available/{CATCH_ALL}")
+
+
+def _logs(paths: layout.Layout) -> None:
+    """Have the site's log files, which Nginx itself would make readable by every application on the host.
+
+    Owner and mode are those that the distribution's logrotate gives to the ones after them.
+    """
+    for kind in ("access", "error"):
+        log = paths.at(f"/var/log/nginx/{paths.app}-{kind}.log")
+        if not log.exists():
+            log.touch()
+        own(log, mode=0o640, owner="www-data", group="adm")
 
 
 def _load(*, changed: bool) -> None:
