@@ -10,6 +10,7 @@ from components import configuration
 from components.checks import Checks
 from components.host import HostBase
 from components.release import Release
+from components.remote import Deploy
 from components.server import provision
 from components.site import Site
 from ops.setup import cache
@@ -22,11 +23,11 @@ command = host_command.pack(cache.folder() / "host")
 plan = rendering.plan(settings, source)
 name = settings.app.name
 
-host = provision(settings)
-base = HostBase(name, host, command, plan)
-site = Site(name, host, command, plan, depends_on=[base.ready])
-release = Release(name, host, command, plan, source, base)
-checks = Checks(name, host, command, plan, depends_on=[site.ready, release.switched])
+deploy = Deploy(host=provision(settings), command=command, plan=plan)
+base = HostBase(name, deploy)
+site = Site(name, deploy, base)
+release = Release(name, deploy, base, source.archive)
+checks = Checks(name, deploy, site, release)
 
 pulumi.export("url", plan.url)
 pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": plan.release})

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components import remote
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from host_command import HostCommand
-    from rendering import Plan
+    from components.release import Release
+    from components.remote import Deploy
+    from components.site import Site
 
 
 class Checks(pulumi.ComponentResource):
@@ -25,24 +22,11 @@ class Checks(pulumi.ComponentResource):
 
     verified: pulumi.Output[dict[str, str]]
 
-    def __init__(  # noqa: PLR0913 - what a component is made of
-        self,
-        name: str,
-        host: remote.Host,
-        command: HostCommand,
-        plan: Plan,
-        depends_on: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
+    def __init__(
+        self, name: str, deploy: Deploy, site: Site, release: Release, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Look once `depends_on` is done; the step's input is a digest of everything before it."""
+        """Look once site and release are there; the step's input has a digest of everything before it."""
         super().__init__("flaskhost:checks:Checks", name, None, opts)
-        looked = remote.step(
-            f"{name}-checks",
-            f"{host.sudo}{command.program} checks {name}",
-            host,
-            parent=self,
-            depends_on=depends_on,
-            stdin=plan.checks,
-        )
+        looked = deploy.verb(name, "checks", deploy.plan.checks, self, [site.ready, release.switched])
         self.verified = looked.stdout.apply(lambda line: dict(json.loads(line)["checks"]))
         self.register_outputs({"verified": self.verified})

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components import remote
-
 if TYPE_CHECKING:
-    from host_command import HostCommand
-    from rendering import Plan
+    from components.remote import Deploy
 
 
 class HostBase(pulumi.ComponentResource):
@@ -24,29 +21,13 @@ class HostBase(pulumi.ComponentResource):
     reachable: pulumi.Resource
     ready: pulumi.Resource
 
-    def __init__(
-        self,
-        name: str,
-        host: remote.Host,
-        command: HostCommand,
-        plan: Plan,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
+    def __init__(self, name: str, deploy: Deploy, opts: pulumi.ResourceOptions | None = None) -> None:
         """Wait for the host, upload the flaskhost command, have it install itself and set up the host."""
         super().__init__("flaskhost:host:Base", name, None, opts)
+        command = deploy.command
         # The folder of the uploads, before several of them would make it at once.
-        self.reachable = remote.step(
-            f"{name}-boot", f"mkdir -p .flaskhost/{name}", host, parent=self, depends_on=[], boots=True
-        )
-        uploaded = remote.upload(
-            f"{name}-command", str(command.archive), command.upload, host, parent=self, depends_on=[self.reachable]
-        )
-        self.ready = remote.step(
-            f"{name}-base",
-            f"{host.sudo}python3 {command.upload} base {name}",
-            host,
-            parent=self,
-            depends_on=[uploaded],
-            stdin=plan.base,
-        )
+        self.reachable = deploy.step(f"{name}-boot", f"mkdir -p .flaskhost/{name}", self, [], boots=True)
+        uploaded = deploy.upload(f"{name}-command", command.archive, command.upload, self, [self.reachable])
+        words = f"python3 {command.upload} base {name}"
+        self.ready = deploy.step(f"{name}-base", words, self, [uploaded], deploy.plan.base)
         self.register_outputs({})

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components import remote
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from components.host import HostBase
-    from host_command import HostCommand
-    from rendering import Plan
-    from sources import Resolved
+    from components.remote import Deploy
 
 
 class Release(pulumi.ComponentResource):
@@ -26,34 +22,25 @@ class Release(pulumi.ComponentResource):
 
     switched: pulumi.Resource
 
-    def __init__(  # noqa: PLR0913 - what a component is made of
-        self,
-        name: str,
-        host: remote.Host,
-        command: HostCommand,
-        plan: Plan,
-        source: Resolved,
-        base: HostBase,
-        opts: pulumi.ResourceOptions | None = None,
+    def __init__(
+        self, name: str, deploy: Deploy, base: HostBase, archive: Path, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Bring the release to the host and let visitors reach it; the code is uploaded while the base is made."""
+        """Bring the release to the host and let visitors reach it.
+
+        Args:
+            name: of the application.
+            deploy: where, and the documents.
+            base: what has to be on the host; the code is uploaded while that is made.
+            archive: the code, on this machine.
+            opts: of the component.
+        """
         super().__init__("flaskhost:release:Release", name, None, opts)
-
-        def step(verb: str, stdin: pulumi.Input[str], after: Sequence[pulumi.Resource]) -> pulumi.Resource:
-            words = f"{host.sudo}{command.program} {verb} {name}"
-            return remote.step(f"{name}-{verb}", words, host, parent=self, depends_on=after, stdin=stdin)
-
-        uploaded = remote.upload(
-            f"{name}-source",
-            str(source.archive),
-            plan.archive,
-            host,
-            parent=self,
-            depends_on=[base.reachable],
-        )
+        plan = deploy.plan
+        uploaded = deploy.upload(f"{name}-source", archive, plan.archive, self, [base.reachable])
         # The only step whose whole input is secret: all that may be read in a preview stands in the others.
-        environment = step("environment", pulumi.Output.secret(plan.environment), [base.ready])
-        prepared = step("prepare", plan.prepare, [uploaded, environment])
-        staged = step("stage", plan.stage, [prepared])
-        self.switched = step("switch", plan.switch, [staged])
+        secret = pulumi.Output.secret(plan.environment)
+        environment = deploy.verb(name, "environment", secret, self, [base.ready])
+        prepared = deploy.verb(name, "prepare", plan.prepare, self, [uploaded, environment])
+        staged = deploy.verb(name, "stage", plan.stage, self, [prepared])
+        self.switched = deploy.verb(name, "switch", plan.switch, self, [staged])
         self.register_outputs({"release": plan.release})

@@ -15,6 +15,10 @@ from pulumi_command import remote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from host_command import HostCommand
+    from rendering import Plan
 
 # While a server boots, nobody answers; every other step comes after one that has waited.
 DIAL_SECONDS = 10
@@ -61,64 +65,96 @@ class Host:
         )
 
 
-def step(  # noqa: PLR0913 - each is a part of a step
-    name: str,
-    command: str,
-    host: Host,
-    *,
-    parent: pulumi.Resource,
-    depends_on: Sequence[pulumi.Resource],
-    stdin: pulumi.Input[str] | None = None,
-    boots: bool = False,
-) -> remote.Command:
-    """Make one step.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Deploy:
+    """What all steps of one deploy have in common.
 
-    Args:
-        name: of the resource.
-        command: one short line, for a shell on the host; nothing secret.
+    Attributes:
         host: where.
-        parent: component that it belongs to.
-        depends_on: what has to be done before.
-        stdin: the document; a secret if anything in it is.
-        boots: whether the host may still be starting.
+        command: the flaskhost command that is called there.
+        plan: the document of each step.
     """
-    timeouts = pulumi.CustomTimeouts(create=BOOT_TIMEOUT) if boots else None
-    return remote.Command(
-        name,
-        connection=host.connection(dial_error_limit=-1 if boots else 3),
-        create=command,
-        stdin=stdin,
-        logging=remote.Logging.STDERR,
-        add_previous_output_in_env=False,
-        triggers=[host.identity],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[host.resource, *depends_on], custom_timeouts=timeouts),
-    )
 
+    host: Host
+    command: HostCommand
+    plan: Plan
 
-def upload(  # noqa: PLR0913 - each is a part of an upload
-    name: str,
-    path: str,
-    remote_path: str,
-    host: Host,
-    *,
-    parent: pulumi.Resource,
-    depends_on: Sequence[pulumi.Resource],
-) -> remote.CopyToRemote:
-    """Upload a file of this machine.
+    def verb(
+        self,
+        app: str,
+        verb: str,
+        document: pulumi.Input[str],
+        parent: pulumi.Resource,
+        after: Sequence[pulumi.Resource],
+    ) -> remote.Command:
+        """Make the step that calls the flaskhost command.
 
-    Args:
-        name: of the resource.
-        path: the file here.
-        remote_path: where it goes, relative to the login user's home.
-        host: where.
-        parent: component that it belongs to.
-        depends_on: what has to be done before.
-    """
-    return remote.CopyToRemote(
-        name,
-        connection=host.connection(),
-        source=pulumi.FileAsset(path),
-        remote_path=remote_path,
-        triggers=[host.identity],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[host.resource, *depends_on]),
-    )
+        Args:
+            app: the application, the first word of the step's name.
+            verb: of the command.
+            document: its input; a secret if anything in it is.
+            parent: component that the step belongs to.
+            after: what has to be done before.
+        """
+        return self.step(f"{app}-{verb}", f"{self.command.program} {verb} {app}", parent, after, document)
+
+    def step(  # noqa: PLR0913 - each is a part of a step
+        self,
+        name: str,
+        words: str,
+        parent: pulumi.Resource,
+        after: Sequence[pulumi.Resource],
+        document: pulumi.Input[str] | None = None,
+        *,
+        boots: bool = False,
+    ) -> remote.Command:
+        """Make a step that runs a short line in a shell on the host, as root where it has a document.
+
+        Args:
+            name: of the resource.
+            words: the line; nothing secret.
+            parent: component that the step belongs to.
+            after: what has to be done before.
+            document: for standard input.
+            boots: whether the host may still be starting.
+        """
+        timeouts = pulumi.CustomTimeouts(create=BOOT_TIMEOUT) if boots else None
+        return remote.Command(
+            name,
+            connection=self.host.connection(dial_error_limit=-1 if boots else 3),
+            create=words if document is None else f"{self.host.sudo}{words}",
+            stdin=document,
+            logging=remote.Logging.STDERR,
+            add_previous_output_in_env=False,
+            triggers=[self.host.identity],
+            opts=self._options(parent, after, timeouts),
+        )
+
+    def upload(
+        self, name: str, path: Path, to: str, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
+    ) -> remote.CopyToRemote:
+        """Make a step that uploads a file of this machine.
+
+        Args:
+            name: of the resource.
+            path: the file here.
+            to: where it goes, relative to the login user's home.
+            parent: component that the step belongs to.
+            after: what has to be done before.
+        """
+        return remote.CopyToRemote(
+            name,
+            connection=self.host.connection(),
+            source=pulumi.FileAsset(str(path)),
+            remote_path=to,
+            triggers=[self.host.identity],
+            opts=self._options(parent, after),
+        )
+
+    def _options(
+        self,
+        parent: pulumi.Resource,
+        after: Sequence[pulumi.Resource],
+        timeouts: pulumi.CustomTimeouts | None = None,
+    ) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=parent, depends_on=[self.host.resource, *after], custom_timeouts=timeouts)

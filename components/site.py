@@ -6,13 +6,9 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components import remote
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from host_command import HostCommand
-    from rendering import Plan
+    from components.host import HostBase
+    from components.remote import Deploy
 
 
 class Site(pulumi.ComponentResource):
@@ -24,23 +20,8 @@ class Site(pulumi.ComponentResource):
 
     ready: pulumi.Resource
 
-    def __init__(  # noqa: PLR0913 - what a component is made of
-        self,
-        name: str,
-        host: remote.Host,
-        command: HostCommand,
-        plan: Plan,
-        depends_on: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        """Install the site once `depends_on` is done."""
+    def __init__(self, name: str, deploy: Deploy, base: HostBase, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Install the site on a host that is ready."""
         super().__init__("flaskhost:site:Site", name, None, opts)
-        self.ready = remote.step(
-            f"{name}-site",
-            f"{host.sudo}{command.program} site {name}",
-            host,
-            parent=self,
-            depends_on=depends_on,
-            stdin=plan.site,
-        )
+        self.ready = deploy.verb(name, "site", deploy.plan.site, self, [base.ready])
         self.register_outputs({})

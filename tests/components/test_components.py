@@ -16,6 +16,7 @@ from components import configuration
 from components.checks import Checks
 from components.host import HostBase
 from components.release import Release
+from components.remote import Deploy
 from components.server import provision
 from components.site import Site
 from host_command import HostCommand
@@ -43,11 +44,11 @@ def deploy(**changes: Any) -> Callable[[], Any]:
         settings = scenario.of(**changes)
         plan = rendering.plan(settings, SOURCE)
         name = settings.app.name
-        host = provision(settings)
-        base = HostBase(name, host, COMMAND, plan)
-        site = Site(name, host, COMMAND, plan, depends_on=[base.ready])
-        release = Release(name, host, COMMAND, plan, SOURCE, base)
-        return Checks(name, host, COMMAND, plan, depends_on=[site.ready, release.switched]).verified
+        made = Deploy(host=provision(settings), command=COMMAND, plan=plan)
+        base = HostBase(name, made)
+        site = Site(name, made, base)
+        release = Release(name, made, base, SOURCE.archive)
+        return Checks(name, made, site, release).verified
 
     return program
 

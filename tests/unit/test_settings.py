@@ -168,7 +168,7 @@ def test_what_people_write_is_kept_exactly(place: str, value: Any) -> None:
     [
         "../app",
         "/srv/git/app.git",
-        "~/work/app",
+        "~/code/app",
         "example:guestbook",
         "https://git.example.com/team/app.git",
         "ssh://git@git.example.com:2222/team/app.git",
