@@ -65,6 +65,13 @@ def test_base_refuses_a_name_that_another_stack_has(ready: Server) -> None:
         ready.do(scenario.plan(stack="staging").base)
 
 
+def test_base_refuses_to_leave_uploads_and_data_behind(ready: Server) -> None:
+    """Promise: an application does not get an empty place of another name while its site and its units move there."""
+    with pytest.raises(Failure, match=r"layout.root: must stay /srv, .*\(got /var/www\): .*put it back"):
+        ready.do(scenario.plan(layout__root="/var/www").base)
+    assert not (ready.root / "var/www").exists()
+
+
 def test_base_goes_on_where_a_kill_has_left_it(server: Server) -> None:
     """Promise: a unit that was written and never loaded is loaded by the next run."""
     server.uv()
@@ -559,15 +566,17 @@ def test_a_refused_site_leaves_the_site_for_nobodys_names_as_it_was(ready: Serve
 
 def test_a_version_of_the_command_that_another_application_works_with_stays(ready: Server) -> None:
     """Promise: an application's upgrade of the flaskhost command does not take away the one that another calls."""
-    for name in ("used", "unused"):
+    for name in ("used", "unused", "young"):
         (base.LIBRARY / name / "bin").mkdir(parents=True)
         (base.LIBRARY / name / "bin" / "flaskhost").touch()
+        os.utime(base.LIBRARY / name, None if name == "young" else (0, 0))
     other = ready.root / "etc/flaskhost/other"
     other.mkdir()
     (other / "app.json").write_text(layout.remember("other", {"root": "/srv", "command": str(base.LIBRARY / "used")}))
     ready.do(scenario.plan().base)
     assert (base.LIBRARY / "used").exists()
     assert not (base.LIBRARY / "unused").exists()
+    assert (base.LIBRARY / "young").exists(), "another stack may be about to work with it"
 
 
 def test_the_umbrella_starts_what_is_active(ready: Server) -> None:

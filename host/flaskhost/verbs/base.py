@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any, Dict
 
@@ -20,6 +23,8 @@ ROOT = Path(os.environ.get("FLASKHOST_ROOT", "/"))
 LIBRARY = ROOT / "usr/local/lib/flaskhost"
 # The version that runs now.
 HERE = Path(__file__).resolve().parents[2]
+# Another stack may have installed a version and wait for its turn: so long it keeps it, whoever names it by then.
+UNUSED_SECONDS = 24 * 3600
 
 
 def base(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -27,8 +32,8 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
     paths = layout.Layout(asked.app, asked["root"])
     name, version = packages.distribution(paths.at("/etc/os-release"))
     directory(paths.at("/etc/flaskhost"))
-    _claim(paths, asked["stack"])
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
+        _claim(paths, asked["stack"], asked["root"])
         installed = packages.install(packages.wanted(name, asked["packages"]), progress)
         progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
         accounts.ensure(asked.app, str(paths.home), progress)
@@ -67,6 +72,8 @@ def install(program: str, digest: str) -> Path:
             own_tree(new, owner="root", group="root", readers="all")
             remove(folder)
             new.rename(folder)
+        # Young again, for `_remove_unused`.
+        os.utime(folder)
         link(ROOT / "usr/local/bin/flaskhost", str(command))
     return command
 
@@ -76,7 +83,8 @@ def _remove_unused(known: Path) -> None:
     used = " ".join(path.read_text() for path in known.glob("*/app.json"))
     for folder in (*LIBRARY.glob("*/bin/flaskhost"), *LIBRARY.glob("uv-*/bin/uv")):
         version = folder.parent.parent
-        if str(version) not in used and version != HERE:
+        young = time.time() - version.stat().st_mtime < UNUSED_SECONDS
+        if str(version) not in used and version != HERE and not young:
             remove(version)
 
 
@@ -89,8 +97,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def _claim(paths: layout.Layout, stack: str) -> None:
-    """Refuse a second stack that claims the same name on this host."""
+def _claim(paths: layout.Layout, stack: str, root: str) -> None:
+    """Refuse a second stack that claims the same name on this host, and another place for the same application."""
     directory(paths.etc)
     owner = paths.etc / "owner"
     if owner.exists() and owner.read_text().strip() != stack:
@@ -99,6 +107,14 @@ def _claim(paths: layout.Layout, stack: str) -> None:
             f"(this one is {stack!r}): choose another flaskhost:app.name, or remove {owner} if that stack is gone"
         )
     write(owner, stack + "\n")
+    with contextlib.suppress(FileNotFoundError):
+        there = json.loads((paths.etc / "app.json").read_text())["root"]
+        if there != root:
+            raise Failure(
+                f"flaskhost:layout.root: must stay {there}, where {paths.app!r} lies on this host (got {root}): its "
+                "uploads and data would stay behind, and its site would fail: put it back, or choose another "
+                "flaskhost:app.name and move the data yourself"
+            )
 
 
 def _folders(paths: layout.Layout) -> None:
