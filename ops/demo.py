@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import ssl
 import sys
 import time
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent.parent
 STACK = "local"
 STACK_FILE = HERE / f"Pulumi.{STACK}.yaml"
+KEPT = STACK_FILE.with_suffix(".yaml.version-before-demo")
+"""Holds the version that the stack file had before the demo changed it."""
 VERSION = "flaskhost:app.version"
 ANSWER_SECONDS = 30.0
 CONTAINER_TYPE = "flaskhost:server:Local$command:local:Command"
@@ -56,7 +57,7 @@ def up(stack: automation.Stack, version: str | None) -> int:
     """Deploy; return the exit status."""
     before = stack.get_config(VERSION, path=True).value
     if version and version != before:
-        keep_stack_file()
+        keep(before)
         stack.set_config(VERSION, automation.ConfigValue(version), path=True)
         say(f"{STACK_FILE.name}: version {before} -> {version}")
     gone = wake(stack)
@@ -100,10 +101,13 @@ def down(stack: automation.Stack) -> int:
     except automation.CommandError as error:
         report.fail(str(error))
         return 1
+    if KEPT.exists():
+        before = KEPT.read_text().strip()
+        # The version alone: whatever else was edited since is the user's.
+        stack.set_config(VERSION, automation.ConfigValue(before), path=True)
+        KEPT.unlink()
+        say(f"{STACK_FILE.name}: version {before}, as before the demo changed it")
     stack.workspace.remove_stack(STACK, preserve_config=True)
-    if kept_stack_file().exists():
-        shutil.move(kept_stack_file(), STACK_FILE)
-        say(f"{STACK_FILE.name} is what it was before the demo changed it")
     say("removed: container, keys and state. What was downloaded or built stays in " + str(cache.folder()))
     return 0
 
@@ -198,15 +202,10 @@ def short(urn: str) -> str:
     return urn.rsplit("::", 1)[-1].rsplit("-", 1)[-1]
 
 
-def kept_stack_file() -> Path:
-    """Return where the stack file is kept as it was before the demo changed it."""
-    return STACK_FILE.with_suffix(".yaml.before-demo")
-
-
-def keep_stack_file() -> None:
-    """Keep the stack file, unless an earlier change has done so."""
-    if not kept_stack_file().exists():
-        shutil.copy2(STACK_FILE, kept_stack_file())
+def keep(version: str) -> None:
+    """Keep the version that the stack file had, unless an earlier change has done so."""
+    if not KEPT.exists():
+        KEPT.write_text(version + "\n")
 
 
 def say(text: str) -> None:

@@ -124,10 +124,11 @@ def test_a_server_that_is_gone_is_made_anew(demo: Demo) -> None:
 
 
 def test_demo_down_leaves_nothing(demo: Demo) -> None:
-    """Container, state and the change of the stack file are gone; a second time is no error."""
+    """Container, state and the change of the stack file are gone, the user's own edits are not; twice is no error."""
+    demo.file.write_text(demo.file.read_text().replace("version: v1.0.0", "version: v1.1.0") + "# edited\n")
     demo.make("demo-down")
     assert engine.find(demo.name) is None
-    assert demo.file.read_text() == demo.as_committed
+    assert demo.file.read_text() == demo.as_committed + "# edited\n"
     state = demo.environment["PULUMI_BACKEND_URL"].removeprefix("file://")
     assert not list((demo.tree / state / ".pulumi" / "stacks").rglob("local.json"))
     demo.make("demo-down")
