@@ -115,13 +115,10 @@ def keys() -> dict[str, str]:
 def create(asked: Mapping[str, Any]) -> dict[str, str]:
     """Make and start the server; one that is there already and was asked for in the same words is kept."""
     spec = Spec.read(asked)
-    found = find(spec.name)
+    found = ours(spec.name)
     if found is not None:
         engine, known = found
-        label = label_of(known)
-        if label is None:
-            raise ServerError(foreign(spec.name))
-        if label != spec.digest():
+        if label_of(known) != spec.digest():
             raise ServerError(
                 f"the container {spec.name} is there and was made from other settings (server, ports or keys): remove "
                 f"it first: echo '{json.dumps({'name': spec.name})}' | python3 -m ops.local_server delete"
@@ -158,24 +155,20 @@ def create(asked: Mapping[str, Any]) -> dict[str, str]:
 def start(asked: Mapping[str, Any]) -> dict[str, str]:
     """Start the server when it is stopped; nothing to do is no failure."""
     name = name_in(asked)
-    found = find(name)
+    found = ours(name)
     if found is None:
         return {"state": "absent"}
     engine, known = found
-    if label_of(known) is None:
-        raise ServerError(foreign(name))
     return {"state": start_found(engine, name, known), "id": known["Id"]}
 
 
 def stop(asked: Mapping[str, Any]) -> dict[str, str]:
     """Shut the server down as a machine is shut down, and leave it there."""
     name = name_in(asked)
-    found = find(name)
+    found = ours(name)
     if found is None:
         return {"state": "absent"}
     engine, known = found
-    if label_of(known) is None:
-        raise ServerError(foreign(name))
     engine.run("stop", "-t", str(SECONDS_TO_STOP), name, seconds=SECONDS_TO_STOP + 30)
     return {"state": "stopped", "id": known["Id"]}
 
@@ -183,13 +176,11 @@ def stop(asked: Mapping[str, Any]) -> dict[str, str]:
 def delete(asked: Mapping[str, Any]) -> dict[str, str]:
     """Remove the server if it is ours; that it is gone already is no failure."""
     name = name_in(asked)
-    found = find(name)
+    found = ours(name)
     if found is None:
         choose()  # without any working engine nobody knows whether it is gone
         return {"state": "absent"}
     engine, known = found
-    if label_of(known) is None:
-        raise ServerError(foreign(name))
     engine.run(*remove_words(engine.name, name))
     say(f"{name} is removed")
     return {"state": "removed", "id": known["Id"]}
@@ -215,9 +206,14 @@ def label_of(known: Mapping[str, Any]) -> str | None:
     return None if label is None else str(label)
 
 
-def foreign(name: str) -> str:
-    """The words for a container that is not ours."""
-    return f"a container {name} is there that flaskhost did not make: remove or rename it, or rename the stack"
+def ours(name: str) -> tuple[Engine, dict[str, Any]] | None:
+    """The server of that name and the engine that has it; somebody else's container of that name is a ServerError."""
+    found = find(name)
+    if found and label_of(found[1]) is None:
+        raise ServerError(
+            f"a container {name} is there that flaskhost did not make: remove or rename it, or rename the stack"
+        )
+    return found
 
 
 def start_found(engine: Engine, name: str, known: Mapping[str, Any]) -> str:
