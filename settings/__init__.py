@@ -6,6 +6,7 @@ already decrypted, and returns `Settings` or raises `ConfigurationError` with ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from settings.models import (
     Web,
 )
 from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, translated
-from settings.rules import LONGEST_ENVIRONMENT
+from settings.rules import HOST_LABEL, LONGEST_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,6 +46,7 @@ __all__ = [
     "Settings",
     "StaticFiles",
     "Web",
+    "container_name",
     "load",
 ]
 
@@ -96,6 +98,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     """
     server, app, web, env, secrets = (_group(given.config, name) for name in ("server", "app", "web", "env", "secrets"))
     yield from _ports(given, server)
+    yield from _container(given, stack)
     yield from _version(given, app, stack)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
@@ -136,6 +139,21 @@ def _ports(given: Given, server: Mapping[str, Any]) -> Iterator[Problem]:
             rule = rule if name in server else f"must differ from server.{name}, which is {port} by default"
             yield given.problem(("server", at_fault), rule, "choose another port")
         seen.setdefault(port, name)
+
+
+def _container(given: Given, stack: str) -> Iterator[Problem]:
+    """Yield that the name of the container has to be given, where the usual one would be no host's name."""
+    server, name = _group(given.config, "server"), _group(given.config, "app").get("name")
+    if server.get("name") is None and isinstance(name, str) and re.fullmatch(HOST_LABEL, name):
+        usual = container_name(stack, name)
+        if not re.fullmatch(HOST_LABEL, usual):
+            rule = f"must be given, since {usual} is no host's name (a-z, 0-9 and -, at most 63 characters)"
+            yield Problem(("server", "name"), rule, NOTHING, f"write one, such as flaskhost-{name}")
+
+
+def container_name(stack: str, app: str) -> str:
+    """Return the name that the container of a stack has when nothing else is said."""
+    return f"flaskhost-{stack}-{app}"
 
 
 def _version(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Problem]:

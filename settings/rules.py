@@ -28,6 +28,9 @@ KINDS_OF_REPOSITORY = "a path, https://…, ssh://…, user@host:path, file://�
 LARGEST_EXACT_NUMBER = 2**53
 """Pulumi hands numbers over as JSON doubles: a larger whole number has already lost digits."""
 
+HOST_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""One part of a host's name (RFC 1123)."""
+
 LONGEST_NAME = 200
 """Characters of the name of an environment variable."""
 
@@ -480,10 +483,9 @@ ContainerName = Annotated[
     Text,
     AfterValidator(
         matching(
-            r"[a-zA-Z0-9][a-zA-Z0-9_.-]+",
-            "must be a container's name: letters, digits, _ . -, two or more",
-            "write it such as flaskhost-local",
-            100,
+            HOST_LABEL,
+            "must be a container's and host's name: a-z, 0-9 and -, neither first nor last a -, at most 63",
+            "write it such as flaskhost-try",
         )
     ),
 ]

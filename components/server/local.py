@@ -9,6 +9,7 @@ import pulumi
 from pulumi_command import local
 
 from components.remote import Host
+from settings import container_name
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -39,7 +40,7 @@ class LocalServer(pulumi.ComponentResource):
         )
         made = keys.stdout.apply(json.loads)
         wanted = {
-            "name": server.name or f"flaskhost-{settings.stack}-{settings.app.name}",
+            "name": server.name or container_name(settings.stack, settings.app.name),
             "image": server.image,
             "ssh_port": server.ssh_port,
             "http_port": server.http_port,

@@ -194,7 +194,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("server", "local", "must be a group of settings (got 'local'): write kind: local"),
     ("server.kind", MISSING, "must be given (got nothing): write one of the kinds that there are: local"),
     ("server.kind", "aws", "(got 'aws'): write one of the kinds that there are: local"),
-    ("server.name", "-x", "must be a container's name"),
+    ("server.name", "-x", "must be a container's and host's name"),
+    ("server.name", "My_server", "must be a container's and host's name"),
+    ("server.name", "x" * 64, "must be a container's and host's name"),
     ("server.image", "Ubuntu 24.04", "must be auto or the name of a container image"),
     ("server.ssh_port", 0, "must be from 1 to 65535 (got 0)"),
     ("server.http_port", "eighty", "must be a whole number (got 'eighty')"),
@@ -411,6 +413,14 @@ def test_all_problems_are_shown_at_once_in_the_order_of_the_settings() -> None:
         "digest_key",
         "unknown",
     ]
+
+
+def test_a_stack_whose_container_would_have_no_hosts_name_has_to_name_it() -> None:
+    """Promise: a container's name is its host name as well, and that is found before anything is made."""
+    (line,) = problems(SMALLEST, "Prod_1")
+    assert line.startswith("flaskhost:server.name: must be given, since flaskhost-Prod_1-guestbook is no host's name")
+    assert line.endswith("(got nothing): write one, such as flaskhost-guestbook")
+    assert load(changed(SMALLEST, "server.name", "flaskhost-shop"), "Prod_1").server.name == "flaskhost-shop"
 
 
 def test_a_name_in_env_and_in_secrets_is_refused() -> None:
