@@ -17,6 +17,7 @@ PRIVATE = (
     f"{HOME}/active/config/gunicorn.conf.py",
     f"{HOME}/shared/data/guestbook.db",
 )
+LOGS = (f"/var/log/nginx/{APP}-access.log", f"{HOME}/releases.log")
 ANSWERS = f"curl --silent --fail --max-time 10 --unix-socket {HOME}/run/gunicorn.sock http://localhost/version"
 
 
@@ -27,7 +28,7 @@ def host(stack: Stack) -> Host:
     stack.site.sign("Ada", "Hello")
     stack.host.run("useradd --system --user-group --shell /bin/sh shop")
     # What is refused below must be there: root reads all of it.
-    for path in (*SECRETS, *PRIVATE):
+    for path in (*SECRETS, *PRIVATE, *LOGS):
         stack.host.run(f"test -s {path}")
     return stack.host
 
@@ -35,7 +36,7 @@ def host(stack: Stack) -> Host:
 @pytest.mark.parametrize("user", ["nobody", "shop"])
 def test_another_user_reaches_nothing_of_the_application(host: Host, user: str) -> None:
     """Two applications on one host cannot read each other's files, nor go round Nginx to the other's socket."""
-    readable = [path for path in (*SECRETS, *PRIVATE) if host.succeeds(f"cat {path}", user=user)]
+    readable = [path for path in (*SECRETS, *PRIVATE, *LOGS) if host.succeeds(f"cat {path}", user=user)]
     assert readable == []
     for folder in (f"{HOME}/shared/media/", f"{HOME}/active/static/", f"{HOME}/config", f"/run/flaskhost/{APP}"):
         assert not host.succeeds(f"ls {folder}", user=user), folder
@@ -49,6 +50,19 @@ def test_nginx_reaches_socket_static_files_and_uploads_and_nothing_else(host: Ho
     readable = [path for path in (*SECRETS, *PRIVATE) if host.succeeds(f"cat {path}", user="www-data")]
     assert readable == []
     assert not host.succeeds(f"touch {HOME}/shared/media/x", user="www-data")
+
+
+def test_a_link_among_the_uploads_shows_nothing_of_others(stack: Stack, host: Host) -> None:
+    """Nginx can read other applications' uploads and its own logs; no application can have it publish them."""
+    theirs = "/srv/shop/shared/media"
+    host.run(f"install -d -o shop -g www-data -m 2750 {theirs} && echo theirs > {theirs}/a && chown shop {theirs}/a")
+    links = {"theirs": f"{theirs}/a", "log": LOGS[0], "folder": theirs}
+    for name, target in links.items():
+        host.run(f"ln -s {target} {HOME}/shared/media/{name}", user=APP)
+    assert host.succeeds(f"cat {theirs}/a {LOGS[0]}", user="www-data")
+    answers = {name: stack.site.get(f"/media/{name}").status for name in ("theirs", "log", "folder/a")}
+    host.run(f"rm -r {' '.join(f'{HOME}/shared/media/{name}' for name in links)} /srv/shop")
+    assert answers == dict.fromkeys(answers, 403)
 
 
 def test_the_application_cannot_change_what_it_runs(host: Host) -> None:
