@@ -6,7 +6,7 @@ import time
 from typing import Any, Dict, Optional
 
 from flaskhost import health, layout, releases, systemd
-from flaskhost.files import link, write
+from flaskhost.files import link, remove, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
@@ -35,6 +35,9 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
     if changed or systemd.is_outdated(layout.service(paths.app, colour), layout.socket(paths.app, colour)):
         said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
         if said.returncode or layout.service(paths.app, colour) in said.stdout:
+            # Or the next try would find them written already, and start them unseen.
+            for one in (layout.socket(paths.app, colour), layout.service(paths.app, colour)):
+                remove(paths.units / one)
             raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
         systemd.systemctl("daemon-reload")
 
