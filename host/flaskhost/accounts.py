@@ -1,22 +1,20 @@
-"""Whose name work is done in: the application's own user, and one that builds."""
+"""Whose name work is done in: the application's own user, and one that builds for it."""
 
 from __future__ import annotations
 
+from flaskhost import builder
 from flaskhost.progress import Progress
 from flaskhost.shell import run, succeeds
 
-# Runs code of strangers (packages without a wheel, build commands). It owns a cache and may read no secret.
-BUILDER = "flaskhost-build"
-BUILDER_HOME = "/var/cache/flaskhost"
-
 
 def ensure(app: str, home: str, progress: Progress) -> None:
-    """Have the application's user, each with a group of its own, and the builder.
+    """Have the application's user and its builder, each with a group of its own.
 
     The application's has a shell, since operators become it (reference: deployment-sop.txt, section 5, step 3), and
     no password.
     """
-    for name, place, shell in ((app, home, "/bin/bash"), (BUILDER, BUILDER_HOME, "/usr/sbin/nologin")):
+    nologin = "/usr/sbin/nologin"
+    for name, place, shell in ((app, home, "/bin/bash"), (builder.account(app), builder.home(app), nologin)):
         if not succeeds(["getent", "passwd", name]):
             words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", place, "--shell", shell]
             run([*words, name])

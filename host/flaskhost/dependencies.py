@@ -9,12 +9,11 @@ import re
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from flaskhost.accounts import BUILDER, BUILDER_HOME
+from flaskhost import builder
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
-from flaskhost.systemd import GRACE_SECONDS, transient
 
 REQUIREMENTS = "requirements.txt"
 BUILD_SECONDS = 1800
@@ -55,8 +54,11 @@ def ensure(  # noqa: PLR0913 - what the environment is made of
         return name
     progress.say(f"dependencies: installing {REQUIREMENTS} with uv")
     remove(venv)
-    directory(venv, mode=0o700, owner=BUILDER, group=BUILDER)
-    _install(venv, source, interpreter, gunicorn, uv, progress)
+    account = builder.account(paths.app)
+    directory(venv, mode=0o700, owner=account, group=account)
+    if interpreter != SYSTEM_PYTHON:
+        _have_python(interpreter, uv, progress)
+    _install(paths, venv, source, interpreter, gunicorn, uv)
     own_tree(venv, owner="root", group=paths.app)
     settle(venv)
     write(venv / COMPLETE, identity, mode=0o640, group=paths.app)
@@ -71,9 +73,7 @@ def environment() -> Dict[str, str]:
     """
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     return {
-        "HOME": BUILDER_HOME,
         "SSL_CERT_FILE": bundle,
-        "UV_CACHE_DIR": f"{BUILDER_HOME}/uv",
         "UV_COMPILE_BYTECODE": "1",
         "UV_LINK_MODE": "copy",
         "UV_NO_CONFIG": "1",
@@ -84,19 +84,20 @@ def environment() -> Dict[str, str]:
 
 
 def _install(  # noqa: PLR0913 - what the environment is made of
-    venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str, progress: Progress
+    paths: Layout, venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str
 ) -> None:
-    if interpreter != SYSTEM_PYTHON:
-        _have_python(interpreter, uv, progress)
-    try:
-        # --allow-existing: the folder is there, made for the builder alone.
-        _as_builder([uv, "venv", "--quiet", "--allow-existing", "--python", interpreter, str(venv)], source)
-        pip = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python")]
-        _as_builder([*pip, "-r", REQUIREMENTS], source)
-        if not (venv / "bin" / "gunicorn").exists():
-            _as_builder([*pip, f"gunicorn=={gunicorn}"], source)
-    except Failure as failure:
-        raise Failure(f"the dependencies in {REQUIREMENTS} could not be installed:\n{failure}") from None
+    def build(*words: str) -> None:
+        done = builder.run_as(paths, words, cwd=source, seconds=BUILD_SECONDS, environment=variables)
+        if done.returncode:
+            raise Failure(f"the dependencies in {REQUIREMENTS} could not be installed:\n{done.stdout}".rstrip())
+
+    variables = {**environment(), "UV_CACHE_DIR": f"{builder.home(paths.app)}/uv"}
+    pip = (uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"))
+    # --allow-existing: the folder is there, made for the builder alone.
+    build(uv, "venv", "--quiet", "--allow-existing", "--python", interpreter, str(venv))
+    build(*pip, "-r", REQUIREMENTS)
+    if not (venv / "bin" / "gunicorn").exists():
+        build(*pip, f"gunicorn=={gunicorn}")
 
 
 def _have_python(version: str, uv: str, progress: Progress) -> None:
@@ -116,11 +117,6 @@ def _have_python(version: str, uv: str, progress: Progress) -> None:
             f"flaskhost:app.python: {version} is not on this host and could not be downloaded: "
             f"name a version that the distribution has, or let the host reach the download\n{done.stdout}".rstrip()
         )
-
-
-def _as_builder(words: List[str], source: Path) -> None:
-    unit = transient(words, user=BUILDER, cwd=source, seconds=BUILD_SECONDS, environment=environment())
-    run(unit, timeout=BUILD_SECONDS + GRACE_SECONDS)
 
 
 def _requirements(source: Path, name: str) -> List[str]:

@@ -14,6 +14,7 @@ from flaskhost.shell import Failure
 
 ASK_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
+MOST_BYTES = 2000
 LOOK_SECONDS = 0.2
 
 
@@ -41,11 +42,17 @@ def ask(path: Path, host: str, url: str, timeout: float) -> Tuple[Optional[int],
             "GET", url, headers={**headers, "User-Agent": "flaskhost-health-check", "Connection": "close"}
         )
         answer = connection.getresponse()
-        return answer.status, answer.read(500).decode("utf-8", "replace").strip()
+        return answer.status, _beginning(answer.read(MOST_BYTES)).strip()
     except (OSError, http.client.HTTPException) as error:
         return None, str(error) or type(error).__name__
     finally:
         connection.close()
+
+
+def _beginning(body: bytes) -> str:
+    """Return a body without the line in which it was cut off: half a secret in it would not be recognised as one."""
+    whole = body if len(body) < MOST_BYTES else body.rpartition(b"\n")[0]
+    return whole.decode("utf-8", "replace")
 
 
 def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]], progress: Progress) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, Dict, Optional
 
 from flaskhost import health, layout, releases, systemd
-from flaskhost.files import link, remove, write
+from flaskhost.files import link, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
@@ -32,13 +33,11 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
     for kind, name in (("socket", layout.socket(paths.app, colour)), ("service", layout.service(paths.app, colour))):
         text = (paths.config(release.digest) / f"gunicorn.{kind}").read_text()
         changed = write(paths.units / name, text) or changed
+    # Each time, and not only after a change: what a killed try has written was never looked at.
+    said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
+    if said.returncode or layout.service(paths.app, colour) in said.stdout:
+        raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
     if changed or systemd.is_outdated(layout.service(paths.app, colour), layout.socket(paths.app, colour)):
-        said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
-        if said.returncode or layout.service(paths.app, colour) in said.stdout:
-            # Or the next try would find them written already, and start them unseen.
-            for one in (layout.socket(paths.app, colour), layout.service(paths.app, colour)):
-                remove(paths.units / one)
-            raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
         systemd.systemctl("daemon-reload")
 
 
@@ -89,9 +88,19 @@ def died(paths: Layout, colour: str, before: int = 0) -> Optional[str]:
     return None
 
 
-def healthy(paths: Layout, colour: str, check: Dict[str, Any], progress: Progress, before: int = 0) -> float:
-    """Wait until a slot is healthy; see `health.wait`, and `died` for `before`."""
-    return health.wait(paths.socket(colour), check, lambda: died(paths, colour, before), progress)
+def healthy(  # noqa: PLR0913 - what is asked
+    paths: Layout,
+    colour: str,
+    check: Dict[str, Any],
+    progress: Progress,
+    before: int = 0,
+    at: Optional[Path] = None,
+) -> float:
+    """Wait until a slot is healthy, asked over its socket or at another path to it.
+
+    See `health.wait`, and `died` for `before`.
+    """
+    return health.wait(at or paths.socket(colour), check, lambda: died(paths, colour, before), progress)
 
 
 def point(paths: Layout, colour: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from flaskhost import document, systemd
 from flaskhost.files import directory, write
@@ -28,6 +28,8 @@ DEADLINE_SECONDS = 3600
 # Nothing waits for a graceful end of a killed verb. With cgroup v1 in a container systemd does not hear that its last
 # process is gone, and whoever follows it would wait for the default of 90 s.
 STOP_SECONDS = 5
+
+LOGIN = "FLASKHOST_LOGIN"
 
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
 
@@ -65,6 +67,10 @@ def front(verb: str, app: str, text: str, program: str) -> int:
             while process.poll() is None and not _runs(unit):
                 time.sleep(POLL_SECONDS)
     _follow(log, result, unit, process)
+    request = folder / f"{stem}.request"
+    if process is not None and process.poll() is not None and request.exists():
+        # The unit never came to read it, and it may hold secrets.
+        request.unlink()
     try:
         outcome = json.loads(result.read_text())
     except FileNotFoundError:
@@ -116,6 +122,8 @@ def _words(unit: str, program: str, request: Path) -> Tuple[str, ...]:
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),
         *(f"--property={value}" for value in properties),
+        # Whose home the uploads are in: sudo(8) says who called it.
+        f"--setenv={LOGIN}={os.environ.get('SUDO_USER', 'root')}",
         *("--", program, "--worker", str(request)),
     )
 
@@ -131,7 +139,7 @@ def _current(folder: Path, verb: str) -> str:
         return ""
 
 
-def _follow(log: Path, result: Path, unit: str, process: subprocess.Popen[bytes] | None) -> None:
+def _follow(log: Path, result: Path, unit: str, process: Optional[subprocess.Popen[bytes]]) -> None:
     """Print the log as it grows, until the work has ended."""
     # The end may be half a character for a moment.
     with open(log, encoding="utf-8", errors="replace") as file:

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict
 
-from flaskhost import accounts, layout, locks, packages, systemd
-from flaskhost.accounts import BUILDER, BUILDER_HOME
+from flaskhost import accounts, builder, layout, locks, packages, systemd
 from flaskhost.document import Document
 from flaskhost.files import directory, link, own_tree, remove, write
 from flaskhost.progress import Progress
@@ -145,7 +144,9 @@ def _folders(paths: layout.Layout) -> None:
     for colour in layout.SLOTS:
         link(paths.slot(colour) / "gunicorn.sock", f"../../run/gunicorn-{colour}.sock")
     # Not readable by applications: it shows what the others on this host are made of.
-    directory(paths.at(BUILDER_HOME), mode=0o700, owner=BUILDER, group=BUILDER)
+    directory(paths.at("/var/cache/flaskhost"))
+    account = builder.account(app)
+    directory(paths.at(builder.home(app)), mode=0o700, owner=account, group=account)
 
 
 def _uv(version: str, requirements: str, progress: Progress) -> Path:

@@ -78,7 +78,7 @@ def _nginx() -> Finding:
 def _health(paths: layout.Layout, asked: Document) -> Finding:
     check = asked["health"]
     status, text = health.ask(paths.run / "gunicorn.sock", check["host"], check["path"], ASK_SECONDS)
-    return status == check["status"], f"{check['path']} answers {status} over {paths.run}/gunicorn.sock: {text[:200]}"
+    return status == check["status"], f"{check['path']} answers {status} over {paths.run}/gunicorn.sock: {text}"
 
 
 def _https(asked: Document) -> Finding:

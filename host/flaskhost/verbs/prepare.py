@@ -9,13 +9,12 @@ import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from flaskhost import dependencies, envfile, layout, locks, releases
-from flaskhost.accounts import BUILDER, BUILDER_HOME
+from flaskhost import builder, dependencies, envfile, layout, locks, releases
 from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
-from flaskhost.shell import Failure, run
-from flaskhost.systemd import GRACE_SECONDS, transient
+from flaskhost.shell import Failure
+from flaskhost.transient import LOGIN
 
 # The files of a document that belong to the release's configuration.
 CONFIGURATION = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
@@ -42,7 +41,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         release.update(**facts, created=releases.stamp(), folder=folder, prepared=False)
         progress.say(f"release {release.label}: unpacking")
         archive = _archive(asked)
-        _unpack(archive, release.source)
+        _unpack(archive, release.source, builder.account(asked.app))
         uv = paths.facts["uv"]
         venv = dependencies.ensure(
             paths, release.source, asked["tree"], asked["python"], asked["gunicorn"], uv, progress
@@ -87,15 +86,15 @@ def _remove_leftovers(paths: layout.Layout, release: releases.Release) -> None:
 
 def _archive(asked: Document) -> Path:
     """Return the uploaded archive, in the home folder of whom the session belongs to (root or a user with sudo)."""
-    home = Path(os.path.expanduser("~" + asked.values.get("login", "root")))
+    home = Path(os.path.expanduser("~" + os.environ.get(LOGIN, "root")))
     path = home / str(asked["archive"])
     if not path.is_file():
         raise Failure(f"the archive of the source is missing on the host ({path}): run `pulumi up` again to upload it")
     return path
 
 
-def _unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar file of regular files, folders and links that stay inside.
+def _unpack(archive: Path, target: Path, owner: str = "root") -> None:
+    """Unpack a tar file of regular files, folders and links that stay inside, and give it to `owner`.
 
     Raises:
         Failure: a member would end up outside of `target`.
@@ -120,7 +119,7 @@ def _unpack(archive: Path, target: Path) -> None:
     stray = _leading_outside(target, target)
     if stray:
         raise Failure(f"the source holds {stray!r}, a link that leads out of it")
-    own_tree(target, owner=BUILDER, group=BUILDER)
+    own_tree(target, owner=owner, group=owner)
 
 
 def _leading_outside(folder: Path, top: Path) -> Optional[str]:
@@ -137,34 +136,9 @@ def _leading_outside(folder: Path, top: Path) -> Optional[str]:
 def _build(release: releases.Release, command: str, progress: Progress) -> None:
     """Run the build command in the source."""
     progress.say(f"build: {command}")
-    done = _sandboxed(release, ["/bin/sh", "-c", command], dependencies.BUILD_SECONDS)
+    done = _in_source(release, ["/bin/sh", "-c", command], dependencies.BUILD_SECONDS)
     if done.returncode:
         raise Failure(f"flaskhost:app.build: `{command}` ended with status {done.returncode}\n{done.stdout}".rstrip())
-
-
-def _sandboxed(release: releases.Release, words: List[str], seconds: int) -> subprocess.CompletedProcess[str]:
-    """Run words in the source, as the builder.
-
-    It reads the dependencies through the application's group; what else that group may read is hidden from it.
-    """
-    paths = release.layout
-    return run(
-        transient(
-            words,
-            user=BUILDER,
-            cwd=release.source,
-            seconds=seconds,
-            environment={"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": BUILDER_HOME},
-            properties=[
-                f"SupplementaryGroups={paths.app}",
-                f"InaccessiblePaths={paths.configs} {paths.shared}",
-                "PrivateTmp=yes",
-                "NoNewPrivileges=yes",
-            ],
-        ),
-        timeout=seconds + GRACE_SECONDS,
-        check=False,
-    )
 
 
 def _compile(release: releases.Release) -> None:
@@ -174,7 +148,13 @@ def _compile(release: releases.Release) -> None:
     for another version of Python may not compile, and is no reason to stop.
     """
     words = [str(release.venv / "bin" / "python"), "-I", "-S", "-m", "compileall", "-q", str(release.source)]
-    _sandboxed(release, words, COMPILE_SECONDS)
+    _in_source(release, words, COMPILE_SECONDS)
+
+
+def _in_source(release: releases.Release, words: List[str], seconds: int) -> subprocess.CompletedProcess[str]:
+    """Run words in the source, as the builder."""
+    path = {"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin"}
+    return builder.run_as(release.layout, words, cwd=release.source, seconds=seconds, environment=path)
 
 
 def _static(release: releases.Release, folder: Optional[str], progress: Progress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from flaskhost import dependencies, envfile, layout, locks, releases, slots, systemd
 from flaskhost.document import Document
@@ -24,35 +24,49 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         release = releases.read(paths, asked["release"])
         if not release.is_prepared():
             raise Failure(f"release {release.digest[:8]} is not prepared on this host: run `pulumi up` again")
-        before = releases.active(paths)
+        before, served = releases.active(paths), paths.active_slot()
         colour = bring_up(paths, release, progress)
-        if colour != paths.active_slot():
+        if colour != served:
             slots.point(paths, colour)
             progress.say(f"active: {release.label} in {colour}" + (f", before {before.label}" if before else ""))
             releases.record(paths, "switch", release, slot=colour, before=before.digest if before else None)
         else:
             progress.say(f"active: {release.label} in {colour}, as before")
         _umbrella(paths)
+        try:
+            _prove(paths, release, colour, progress)
+        except Failure as failure:
+            raise Failure(f"{failure}\n{_back(paths, release, served, colour, progress)}") from None
         # The slot that nobody points to: the one before, or what a killed switch has left running.
         idle = layout.other(colour)
         if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
             slots.drain(paths, idle, progress)
             slots.stop(paths, idle)
             progress.say(f"stopped: {idle}")
-        _prove(paths, colour, progress)
         pruned = _prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
     return {"release": release.digest, "slot": colour}
 
 
-def _prove(paths: layout.Layout, colour: str, progress: Progress) -> None:
-    """See that the release is healthy where visitors reach it, through the pointer."""
-    release = releases.active(paths)
-    if release is None:
-        raise Failure("nothing is active after the switch: run `pulumi up` again")
+def _prove(paths: layout.Layout, release: releases.Release, colour: str, progress: Progress) -> None:
+    """See that the release is healthy where visitors reach it: through the pointer, while the one before still runs."""
     check = json.loads((paths.config(release.digest) / "stage.json").read_text())["health"]
-    slots.healthy(paths, colour, check, progress, before=slots.restarts(paths, colour))
+    slots.healthy(paths, colour, check, progress, before=slots.restarts(paths, colour), at=paths.run / "gunicorn.sock")
+
+
+def _back(
+    paths: layout.Layout, release: releases.Release, served: Optional[str], colour: str, progress: Progress
+) -> str:
+    """Let visitors reach the slot that served before, if that still runs; return what serves now."""
+    releases.record(paths, "switch", release, result="failed", slot=colour)
+    if served in (None, colour) or not systemd.is_active(layout.service(paths.app, str(served))):
+        return f"{release.label} stays the active release: nothing else runs. Deploy one that works"
+    slots.point(paths, str(served))
+    slots.discard(paths, colour)
+    before = releases.active(paths)
+    progress.say(f"active: {served} again")
+    return f"{before.label if before else served} serves as before"
 
 
 def _umbrella(paths: layout.Layout) -> None:

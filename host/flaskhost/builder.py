@@ -1,0 +1,58 @@
+"""The account that runs code of strangers for an application: packages without a wheel, build commands.
+
+Each application has one of its own, and a cache of its own: what one builds, another cannot touch. It may read no
+environment and no data.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Dict, Sequence
+
+from flaskhost.layout import Layout
+from flaskhost.shell import run
+from flaskhost.systemd import GRACE_SECONDS, transient
+
+# Longer names than useradd(8) takes (32 characters) are cut; two that begin alike share the account, not the cache.
+LONGEST_NAME = 32
+
+
+def account(app: str) -> str:
+    """Return the name of the account; no application is called so, since their names have no underscore."""
+    return f"{app[: LONGEST_NAME - 6]}_build"
+
+
+def home(app: str) -> str:
+    """Return the folder that it owns, with its cache."""
+    return f"/var/cache/flaskhost/{app}"
+
+
+def run_as(
+    paths: Layout, words: Sequence[str], *, cwd: Path, seconds: int, environment: Dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run words as the builder; whatever they leave running is ended with them.
+
+    It reads the dependencies of releases through the application's group; what else that group may read is hidden.
+
+    Args:
+        paths: layout of the application.
+        words: program and arguments.
+        cwd: working directory.
+        seconds: until they are ended.
+        environment: variables; nothing secret.
+    """
+    unit = transient(
+        words,
+        user=account(paths.app),
+        cwd=cwd,
+        seconds=seconds,
+        environment={"HOME": home(paths.app), **environment},
+        properties=[
+            f"SupplementaryGroups={paths.app}",
+            f"InaccessiblePaths={paths.configs} {paths.shared}",
+            "PrivateTmp=yes",
+            "NoNewPrivileges=yes",
+        ],
+    )
+    return run(unit, timeout=seconds + GRACE_SECONDS, check=False)
