@@ -241,3 +241,14 @@ def test_a_run_inside_a_run_does_not_take_the_stand_in_for_the_official_plugin(
     monkeypatch.setenv("PULUMI_HOME", str(first.home))
     assert plugins.user_home() == machine / "home" / ".pulumi"
     assert plugins.ensure(engine.Engine(machine, "test")).stands_in
+
+
+def test_a_plugin_on_path_is_taken(machine: Path) -> None:
+    """Who has put one there means it; the engine takes it as well."""
+    program = machine / "bin" / plugins.NAME
+    program.parent.mkdir(exist_ok=True)
+    program.write_text("#!/bin/sh\nexit 2\n")
+    program.chmod(0o755)
+    found = plugins.ensure(engine_that_installs(machine, works=False))
+    assert found.program == program
+    assert not found.stands_in
