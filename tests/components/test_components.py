@@ -263,7 +263,7 @@ def test_the_output_says_what_was_verified() -> None:
 
 
 def test_another_user_than_root_uses_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: a host whose root may not log in works as well."""
+    """Promise: on a host whose root may not log in, every verb is called as root; uploads are not."""
     true = provision
     monkeypatch.setitem(globals(), "provision", lambda settings: dataclasses.replace(true(settings), user="admin"))
     recorder, _ = record(deploy())

@@ -282,6 +282,29 @@ def test_an_active_release_that_was_stopped_is_started_where_it_is(ready: Server
     assert releases.in_slot(ready.paths, "green") is None
 
 
+def test_a_release_that_is_not_healthy_where_visitors_reach_it_is_taken_back(
+    ready: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the slot before runs until the new one has proven itself behind the pointer, and gets it back if not."""
+    from flaskhost.verbs import switch  # noqa: PLC0415 - the name would hide the word in this module
+
+    def unhealthy(*_: object) -> None:
+        raise Failure("not healthy behind the pointer")
+
+    ready.release("v1")
+    before = releases.active(ready.paths)
+    plan = ready.release("v2", until="stage")
+    monkeypatch.setattr(switch, "_prove", unhealthy)
+    with pytest.raises(Failure, match=r"not healthy behind the pointer\n.* serves as before"):
+        ready.do(plan.switch)
+    now = releases.active(ready.paths)
+    assert before is not None
+    assert now is not None
+    assert now.digest == before.digest
+    assert layout.service("guestbook", "blue") in ready.active()
+    assert layout.service("guestbook", "green") not in ready.active()
+
+
 def test_a_switch_that_was_killed_after_the_rename_is_finished(ready: Server) -> None:
     """Promise: the slot that nobody points to any more is drained and stopped by the next run."""
     ready.release("v1")
