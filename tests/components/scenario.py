@@ -46,8 +46,8 @@ def of(stack: str = "prod", **changes: Any) -> settings.Settings:
 
 
 def resolved(commit: str = "3f2a" * 10, content: str = "code", archive: Path = Path("source.tar")) -> Resolved:
-    """Return code as sources.resolve would."""
-    tree = hashlib.sha256(content.encode()).hexdigest()
+    """Return code as sources.resolve would; `content` stands for it where there is no archive."""
+    tree = hashlib.sha256(archive.read_bytes() if archive.is_absolute() else content.encode()).hexdigest()
     return Resolved("v1.0.0", commit, tree, archive, 10)
 
 

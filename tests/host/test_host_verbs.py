@@ -172,7 +172,7 @@ def test_a_missing_archive_or_requirements_file_is_named(ready: Server) -> None:
     """Promise: each message says what is missing and what to do."""
     plan = scenario.plan()
     ready.do(plan.environment)
-    with pytest.raises(Failure, match=r"archive of the source is missing.*pulumi up"):
+    with pytest.raises(Failure, match=r"archive of the source on the host is missing.*pulumi up --replace"):
         ready.do(plan.prepare, archive="/nowhere/source.tar")
     source = ready.code()
     (ready.root / "empty.tar").write_bytes(b"\0" * 10240)
@@ -280,6 +280,21 @@ def test_an_active_release_that_was_stopped_is_started_where_it_is(ready: Server
     (ready.fakes / "active/guestbook-gunicorn@blue.service").unlink()
     assert ready.do(plan.stage)["slot"] == "blue"
     assert releases.in_slot(ready.paths, "green") is None
+
+
+def test_a_damaged_or_missing_upload_is_not_unpacked(ready: Server) -> None:
+    """Promise: what runs is what the digest says, and the message names the command that uploads it again."""
+    source = ready.code("v1")
+    plan = scenario.plan(source)
+    ready.do(plan.environment)
+    source.archive.write_bytes(source.archive.read_bytes() + b"more")
+    with pytest.raises(Failure, match="is not the one that was uploaded") as damaged:
+        ready.do(plan.prepare, archive=str(source.archive))
+    assert "pulumi up --replace '**::guestbook-source'" in str(damaged.value)
+    source.archive.unlink()
+    with pytest.raises(Failure, match="is missing"):
+        ready.do(plan.prepare, archive=str(source.archive))
+    assert not list(ready.paths.releases.glob("*/wsgi.py"))
 
 
 def test_a_release_that_is_not_healthy_where_visitors_reach_it_is_taken_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -85,11 +86,22 @@ def _remove_leftovers(paths: layout.Layout, release: releases.Release) -> None:
 
 
 def _archive(asked: Document) -> Path:
-    """Return the uploaded archive, in the home folder of whom the session belongs to (root or a user with sudo)."""
-    home = Path(os.path.expanduser("~" + os.environ.get(LOGIN, "root")))
-    path = home / str(asked["archive"])
-    if not path.is_file():
-        raise Failure(f"the archive of the source is missing on the host ({path}): run `pulumi up` again to upload it")
+    """Return the uploaded archive, in the home folder of whom the session belongs to (root or a user with sudo).
+
+    Raises:
+        Failure: it is not there, or is not the one whose digest the document has.
+    """
+    path = Path(os.path.expanduser("~" + os.environ.get(LOGIN, "root"))) / str(asked["archive"])
+    digest = hashlib.sha256()
+    if path.is_file():
+        with open(path, "rb") as file:
+            for part in iter(lambda: file.read(1024 * 1024), b""):
+                digest.update(part)
+    if digest.hexdigest() != asked["tree"]:
+        what = "not the one that was uploaded" if path.is_file() else "missing"
+        # Pulumi knows that it was uploaded, and does it again only when asked.
+        again = f"pulumi up --replace '**::{asked.app}-source'"
+        raise Failure(f"the archive of the source on the host is {what} ({path}): upload it again with `{again}`")
     return path
 
 
