@@ -174,10 +174,11 @@ def test_a_missing_archive_or_requirements_file_is_named(ready: Server) -> None:
     ready.do(plan.environment)
     with pytest.raises(Failure, match=r"archive of the source on the host is missing.*pulumi up --replace"):
         ready.do(plan.prepare, archive="/nowhere/source.tar")
-    source = ready.code()
-    (ready.root / "empty.tar").write_bytes(b"\0" * 10240)
+    empty = ready.root / "empty.tar"
+    empty.write_bytes(b"\0" * 10240)
+    source = scenario.resolved(archive=empty)
     with pytest.raises(Failure, match=r"requirements.txt is missing in the source: add it"):
-        ready.do(scenario.plan(source).prepare, archive=str(ready.root / "empty.tar"))
+        ready.do(scenario.plan(source).prepare, archive=str(empty))
 
 
 def test_a_release_goes_to_the_idle_slot_and_then_to_visitors(ready: Server) -> None:
