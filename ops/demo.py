@@ -79,17 +79,20 @@ def up(stack: automation.Stack, version: str | None) -> int:
     prove(address)
     others = "v1.0.0" if release["version"] != "v1.0.0" else "v1.1.0"
     inside = f"{containers.find()} exec -it {container_of(stack)[0]}"
-    say(
-        f"\nready: {address}\n\n"
-        f"It serves {release['version']}; the certificate is self-signed, so the browser asks once. What to try next:\n"
-        f"  make demo VERSION={others:8}          another version, with no failed request; and back the same way\n"
-        f"  make demo VERSION=v1.2.0            a broken one: it never reaches a visitor\n"
-        f"  ./pulumi preview --diff --stack {STACK}  what would change, after an edit of {STACK_FILE.name}\n"
-        f"  ./pulumi stack output --stack {STACK}    what was verified\n"
-        f"  {inside} flaskhost status guestbook\n"
-        f"  {inside} journalctl -u 'guestbook*' -n 20\n"
-        "  make demo-down                      remove all of it"
-    )
+    say(f"\nready: {address}\n")
+    say(f"It serves {release['version']}; the certificate is self-signed, so the browser asks once. What to try next:")
+    tries = {
+        f"make demo VERSION={others}": "another version, with no failed request; and back the same way",
+        "make demo VERSION=v1.2.0": "a broken one: it never reaches a visitor",
+        f"./pulumi preview --diff --stack {STACK}": f"what would change, after an edit of {STACK_FILE.name}",
+        f"./pulumi stack output --stack {STACK}": "what was verified",
+        f"{inside} flaskhost status guestbook": "what serves, asked on the server",
+        f"{inside} journalctl -u 'guestbook*' -n 20": "the application's log",
+        "make demo-down": "remove all of it",
+    }
+    width = max(map(len, tries))
+    for words, meaning in tries.items():
+        say(f"  {words:{width}}  {meaning}")
     return 0
 
 

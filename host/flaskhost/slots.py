@@ -15,7 +15,7 @@ from flaskhost.shell import Failure, run
 # A queue that does not empty belongs to a release that does not accept any more; stopping it is right then.
 QUEUE_SECONDS = 30.0
 # In a container with cgroup v1, systemd does not hear that the last process is gone, and waits for TimeoutStopSec.
-DISCARD_SECONDS = 3.0
+DISCARD_SECONDS = 0.5
 
 
 def fill(paths: Layout, colour: str, release: releases.Release) -> None:
@@ -59,9 +59,16 @@ def discard(paths: Layout, colour: str) -> None:
     systemd.systemctl("kill", "--signal=KILL", units[0], check=False)
     systemd.systemctl("stop", "--no-block", *units, check=False)
     until = time.monotonic() + DISCARD_SECONDS
-    while systemd.show(units[0], "ActiveState").get("ActiveState") == "deactivating" and time.monotonic() < until:
+    while _ends(units[0]) and time.monotonic() < until:
         time.sleep(0.05)
+    if _ends(units[0]):
+        # systemd looks at its processes anew then, and finds that there are none.
+        systemd.systemctl("daemon-reload")
     systemd.systemctl("reset-failed", *units, check=False)
+
+
+def _ends(unit: str) -> bool:
+    return systemd.show(unit, "ActiveState").get("ActiveState") == "deactivating"
 
 
 def restarts(paths: Layout, colour: str) -> int:

@@ -130,7 +130,8 @@ def _initialise(stack: str, variables: Mapping[str, str]) -> None:
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    if made.returncode != 0 and not state.exists():
+    # That it exists is no news: the CLI may look elsewhere (it asks the account for the home folder, not HOME).
+    if made.returncode != 0 and not state.exists() and "already exists" not in made.stderr:
         # Not the end: the command itself says what is wrong, in its own words.
         print(f"set-up: the stack {stack} could not be initialised: {made.stderr.strip()}", file=sys.stderr)
     elif made.returncode == 0:
