@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional
 
 from flaskhost.files import write
 from flaskhost.layout import SLOTS, Layout
+from flaskhost.shell import Failure
 
 
 class Release:
@@ -41,6 +42,22 @@ class Release:
         """The folder of its static files, as Nginx serves them."""
         return self.layout.statics / self.digest
 
+    @property
+    def path(self) -> str:
+        """The PATH of its commands: its own programs first."""
+        return f"{self.venv}/bin:/usr/local/bin:/usr/bin:/bin"
+
+    @property
+    def wishes_file(self) -> Path:
+        """Where `stage` keeps what the stack wants of its start: health and migrate."""
+        return self.layout.config(self.digest) / "stage.json"
+
+    @property
+    def wishes(self) -> Dict[str, Any]:
+        """What the stack wants of its start, as the last `stage` was told."""
+        found: Dict[str, Any] = json.loads(self.wishes_file.read_text())
+        return found
+
     def is_prepared(self) -> bool:
         """Tell whether all that it needs to start is there."""
         if not self.facts.get("prepared"):
@@ -60,6 +77,18 @@ def read(layout: Layout, digest: str) -> Release:
     path = layout.config(digest) / "release.json"
     facts = json.loads(path.read_text()) if path.exists() else {}
     return Release(layout, digest, facts)
+
+
+def prepared(layout: Layout, digest: str) -> Release:
+    """Return the release of that digest, which can be started.
+
+    Raises:
+        Failure: it cannot, on this host.
+    """
+    release = read(layout, digest)
+    if not release.is_prepared():
+        raise Failure(f"release {digest[:8]} is not prepared on this host: run `pulumi up` again")
+    return release
 
 
 def every(layout: Layout) -> List[Release]:

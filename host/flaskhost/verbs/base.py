@@ -155,7 +155,8 @@ def _uv(version: str, requirements: str, progress: Progress) -> Path:
     program = folder / "bin" / "uv"
     if program.exists():
         return program
-    new = folder.with_name(f".uv-{version}.{os.getpid()}")
+    # One name, since the host's lock is held: what a killed try has left is removed by the next one.
+    new = folder.with_name(f".uv-{version}.new")
     remove(new)
     new.mkdir(parents=True)
     pins = new / "requirements.txt"

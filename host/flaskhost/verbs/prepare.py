@@ -165,8 +165,8 @@ def _compile(release: releases.Release) -> None:
 
 def _in_source(release: releases.Release, words: List[str], seconds: int) -> subprocess.CompletedProcess[str]:
     """Run words in the source, as the builder."""
-    path = {"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin"}
-    return builder.run_as(release.layout, words, cwd=release.source, seconds=seconds, environment=path)
+    variables = {"PATH": release.path}
+    return builder.run_as(release.layout, words, cwd=release.source, seconds=seconds, environment=variables)
 
 
 def _static(release: releases.Release, folder: Optional[str], progress: Progress) -> None:

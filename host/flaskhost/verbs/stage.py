@@ -24,12 +24,10 @@ def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_below(paths.configs))
     with locks.held(paths.state / "lock", f"stage {asked['release'][:8]}", progress):
-        release = releases.read(paths, asked["release"])
-        if not release.is_prepared():
-            raise Failure(f"release {release.digest[:8]} is not prepared on this host: run `pulumi up` again")
+        release = releases.prepared(paths, asked["release"])
         wishes = {"health": asked["health"], "migrate": asked["migrate"]}
         text = json.dumps(wishes, indent=2, sort_keys=True) + "\n"
-        write(paths.config(release.digest) / "stage.json", text, mode=0o640, group=asked.app)
+        write(release.wishes_file, text, mode=0o640, group=asked.app)
         colour = bring_up(paths, release, progress)
     return {"release": release.digest, "slot": colour}
 
@@ -40,7 +38,7 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
     Raises:
         Failure: it did not become healthy; the idle slot is stopped then, and the active one was never touched.
     """
-    wishes = json.loads((paths.config(release.digest) / "stage.json").read_text())
+    wishes = release.wishes
     active = paths.active_slot()
     at = releases.slot_of(paths, release.digest)
     if at and systemd.is_active(layout.service(paths.app, at)):
@@ -105,7 +103,7 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
             cwd=release.source,
             seconds=MIGRATE_SECONDS,
             unit=unit,
-            environment={"PATH": f"{release.venv}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(paths.home)},
+            environment={"PATH": release.path, "HOME": str(paths.home)},
             properties=[f"EnvironmentFile={paths.config(release.digest)}/env", "UMask=0027"],
         ),
         timeout=MIGRATE_SECONDS + systemd.GRACE_SECONDS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Dict, List, Optional
 
@@ -21,9 +20,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_below(paths.configs))
     with locks.held(paths.state / "lock", f"switch {asked['release'][:8]}", progress):
-        release = releases.read(paths, asked["release"])
-        if not release.is_prepared():
-            raise Failure(f"release {release.digest[:8]} is not prepared on this host: run `pulumi up` again")
+        release = releases.prepared(paths, asked["release"])
         before, served = releases.active(paths), paths.active_slot()
         colour = bring_up(paths, release, progress)
         if colour != served:
@@ -51,8 +48,8 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
 
 def _prove(paths: layout.Layout, release: releases.Release, colour: str, progress: Progress) -> None:
     """See that the release is healthy where visitors reach it: through the pointer, while the one before still runs."""
-    check = json.loads((paths.config(release.digest) / "stage.json").read_text())["health"]
-    slots.healthy(paths, colour, check, progress, before=slots.restarts(paths, colour), at=paths.run / "gunicorn.sock")
+    before = slots.restarts(paths, colour)
+    slots.healthy(paths, colour, release.wishes["health"], progress, before=before, at=paths.run / "gunicorn.sock")
 
 
 def _back(
@@ -60,9 +57,9 @@ def _back(
 ) -> str:
     """Let visitors reach the slot that served before, if that still runs; return what serves now."""
     releases.record(paths, "switch", release, result="failed", slot=colour)
-    if served in (None, colour) or not systemd.is_active(layout.service(paths.app, str(served))):
+    if served is None or served == colour or not systemd.is_active(layout.service(paths.app, served)):
         return f"{release.label} stays the active release: nothing else runs. Deploy one that works"
-    slots.point(paths, str(served))
+    slots.point(paths, served)
     slots.discard(paths, colour)
     before = releases.active(paths)
     progress.say(f"active: {served} again")
