@@ -55,12 +55,10 @@ def main(words: list[str]) -> int:
 
 def up(stack: automation.Stack, version: str | None) -> int:
     """Deploy; return the exit status."""
-    before = stack.get_config(VERSION, path=True).value
-    if version and version != before:
-        keep(before)
-        stack.set_config(VERSION, automation.ConfigValue(version), path=True)
-        say(f"{STACK_FILE.name}: version {before} -> {version}")
-    gone = wake(stack)
+    if version:
+        ask_for(stack, version)
+    name, urn = container_of(stack)
+    gone = [urn] if name and not wake(name) else []
     report = Report()
     try:
         result = stack.up(on_event=report.hear, replace=gone, color="never", suppress_progress=True)
@@ -78,7 +76,9 @@ def up(stack: automation.Stack, version: str | None) -> int:
     address = url.replace("localhost", "127.0.0.1")
     prove(address)
     others = "v1.0.0" if release["version"] != "v1.0.0" else "v1.1.0"
-    inside = f"{containers.find()} exec -it {container_of(stack)[0]}"
+    if name is None:
+        name, _ = container_of(stack)
+    inside = f"{containers.find()} exec -it {name}"
     say(f"\nready: {address}\n")
     say(f"It serves {release['version']}; the certificate is self-signed, so the browser asks once. What to try next:")
     tries = {
@@ -115,20 +115,26 @@ def down(stack: automation.Stack) -> int:
     return 0
 
 
-def wake(stack: automation.Stack) -> list[str]:
-    """Start the container if it was stopped; return what must be replaced because it is gone.
+def ask_for(stack: automation.Stack, version: str) -> None:
+    """Put a version into the stack file, where another one stands there."""
+    before = stack.get_config(VERSION, path=True).value
+    if version != before:
+        keep(before)
+        stack.set_config(VERSION, automation.ConfigValue(version), path=True)
+        say(f"{STACK_FILE.name}: version {before} -> {version}")
+
+
+def wake(name: str) -> bool:
+    """Start the container that the state knows if it was stopped; return whether there is one at all.
 
     Neither can be seen in the state: Pulumi does not look at the container again.
     """
-    name, urn = container_of(stack)
-    if name is None:
-        return []
     state = server.start({"name": name})["state"]
     if state == "started":
         say(f"the container {name} was stopped: started it again")
     if state == "absent":
         say(f"the container {name} is gone: making it anew")
-    return [urn] if state == "absent" else []
+    return state != "absent"
 
 
 def container_of(stack: automation.Stack) -> tuple[str | None, str]:

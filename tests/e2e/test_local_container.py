@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.e2e.stack import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,15 +82,6 @@ def run(verb: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     return dict(json.loads(done.stdout))
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody uses now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @pytest.fixture(scope="module")
