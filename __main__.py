@@ -1,4 +1,4 @@
-"""The deploy, in order. Where: server. What: release. How it is reached: site. How we know: checks."""
+"""The deploy, in order. Where: server. How it is reached: site. What: release. How we know: its checks."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pulumi
 import host_command
 import rendering
 from components import configuration
-from components.checks import Checks
 from components.host import HostBase
 from components.release import Release
 from components.remote import Deploy
@@ -26,9 +25,8 @@ name = settings.app.name
 deploy = Deploy(host=provision(settings), command=command, plan=plan)
 base = HostBase(name, deploy)
 site = Site(name, deploy, base)
-release = Release(name, deploy, base, source.archive)
-checks = Checks(name, deploy, site, release)
+release = Release(name, deploy, base, site, source.archive)
 
 pulumi.export("url", plan.url)
 pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": plan.release})
-pulumi.export("verified", checks.verified)
+pulumi.export("verified", release.verified)

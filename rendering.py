@@ -58,7 +58,7 @@ class Plan:
         release: the release's identity: SHA-256, in hex, of all that makes it.
         url: where a visitor reaches the application.
         archive: where the code is uploaded to.
-        environment: the only document with secrets in it.
+        environment: the only document with secrets in it; it depends on them and on nothing else of the release.
     """
 
     release: str
@@ -84,6 +84,7 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     files = _release_files(settings)
     variables = dict(sorted({**settings.env, **settings.secrets}.items()))
     shown = _shown(settings)
+    environment = _digest(shown)[:16]
     code = {"version": source.version, "commit": source.commit, "tree": source.tree}
     built = {"python": app.python, "gunicorn": app.gunicorn.version, "build": app.build, "static": app.static}
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
@@ -95,13 +96,20 @@ def plan(settings: Settings, source: Resolved) -> Plan:
         "environment": document.write(
             "environment",
             app.name,
-            {"release": release},
+            {"environment": environment},
             {"env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables)},
         ),
         "prepare": document.write(
             "prepare",
             app.name,
-            {"release": release, **code, "archive": archive(settings, source), **built, **shown},
+            {
+                "release": release,
+                **code,
+                "archive": archive(settings, source),
+                **built,
+                "environment": environment,
+                **shown,
+            },
             files,
         ),
         "stage": document.write("stage", app.name, {"release": release, "migrate": app.migrate, "health": health}),

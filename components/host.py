@@ -14,7 +14,7 @@ class HostBase(pulumi.ComponentResource):
     """A host that is ready for releases of one application.
 
     Attributes:
-        reachable: the step after which the host answers.
+        reachable: the step after which the host answers: the flaskhost command is there.
         ready: the last step; what needs the base comes after it.
     """
 
@@ -25,9 +25,7 @@ class HostBase(pulumi.ComponentResource):
         """Wait for the host, upload the flaskhost command, have it install itself and set up the host."""
         super().__init__("flaskhost:host:Base", name, None, opts)
         command = deploy.command
-        # The folder of the uploads, before several of them would make it at once.
-        self.reachable = deploy.step(f"{name}-boot", f"mkdir -p .flaskhost/{name}", self, [], boots=True)
-        uploaded = deploy.upload(f"{name}-command", command.archive, command.upload, self, [self.reachable])
+        self.reachable = deploy.upload(f"{name}-command", command.archive, command.upload, self, [], boots=True)
         words = f"python3 {command.upload} base {name}"
-        self.ready = deploy.step(f"{name}-base", words, self, [uploaded], deploy.plan.base)
+        self.ready = deploy.step(f"{name}-base", words, self, [self.reachable], deploy.plan.base)
         self.register_outputs({})

@@ -1,7 +1,8 @@
-"""A release on its way to visitors: environment and code, prepare, stage, switch."""
+"""A release on its way to visitors: environment and code, then prepare, stage, switch and checks."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -11,19 +12,26 @@ if TYPE_CHECKING:
 
     from components.host import HostBase
     from components.remote import Deploy
+    from components.site import Site
 
 
 class Release(pulumi.ComponentResource):
     """The release that the stack asks for, on one host.
 
     Attributes:
-        switched: the step after which visitors reach it.
+        verified: how we know: what the checks have looked at and found, by point.
     """
 
-    switched: pulumi.Resource
+    verified: pulumi.Output[dict[str, str]]
 
-    def __init__(
-        self, name: str, deploy: Deploy, base: HostBase, archive: Path, opts: pulumi.ResourceOptions | None = None
+    def __init__(  # noqa: PLR0913 - what a release needs
+        self,
+        name: str,
+        deploy: Deploy,
+        base: HostBase,
+        site: Site,
+        archive: Path,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Bring the release to the host and let visitors reach it.
 
@@ -31,6 +39,7 @@ class Release(pulumi.ComponentResource):
             name: of the application.
             deploy: where, and the documents.
             base: what has to be on the host; the code is uploaded while that is made.
+            site: how visitors reach it, which the checks look at.
             archive: the code, on this machine.
             opts: of the component.
         """
@@ -40,7 +49,8 @@ class Release(pulumi.ComponentResource):
         # The only step whose whole input is secret: all that may be read in a preview stands in the others.
         secret = pulumi.Output.secret(plan.environment)
         environment = deploy.verb(name, "environment", secret, self, [base.ready])
-        prepared = deploy.verb(name, "prepare", plan.prepare, self, [uploaded, environment])
-        staged = deploy.verb(name, "stage", plan.stage, self, [prepared])
-        self.switched = deploy.verb(name, "switch", plan.switch, self, [staged])
-        self.register_outputs({"release": plan.release})
+        # Four verbs in one session: a login costs more than some of them.
+        documents = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
+        released = deploy.verb(name, "release", documents, self, [uploaded, environment, site.ready])
+        self.verified = released.stdout.apply(lambda line: dict(json.loads(line)["checks"]["checks"]))
+        self.register_outputs({"release": plan.release, "verified": self.verified})

@@ -82,7 +82,7 @@ class Deploy:
     def verb(
         self,
         app: str,
-        verb: str,
+        step: str,
         document: pulumi.Input[str],
         parent: pulumi.Resource,
         after: Sequence[pulumi.Resource],
@@ -91,24 +91,22 @@ class Deploy:
 
         Args:
             app: the application, the first word of the step's name.
-            verb: of the command.
-            document: its input; a secret if anything in it is.
+            step: as the command calls it: a verb, or several in a row.
+            document: its input, one document a verb; a secret if anything in it is.
             parent: component that the step belongs to.
             after: what has to be done before.
         """
-        return self.step(f"{app}-{verb}", f"{self.command.program} {verb} {app}", parent, after, document)
+        return self.step(f"{app}-{step}", f"{self.command.program} {step} {app}", parent, after, document)
 
-    def step(  # noqa: PLR0913 - each is a part of a step
+    def step(
         self,
         name: str,
         words: str,
         parent: pulumi.Resource,
         after: Sequence[pulumi.Resource],
-        document: pulumi.Input[str] | None = None,
-        *,
-        boots: bool = False,
+        document: pulumi.Input[str],
     ) -> remote.Command:
-        """Make a step that runs a short line in a shell on the host, as root where it has a document.
+        """Make a step that runs a short line in a shell on the host, as root.
 
         Args:
             name: of the resource.
@@ -116,39 +114,46 @@ class Deploy:
             parent: component that the step belongs to.
             after: what has to be done before.
             document: for standard input.
-            boots: whether the host may still be starting.
         """
-        timeouts = pulumi.CustomTimeouts(create=BOOT_TIMEOUT) if boots else None
         return remote.Command(
             name,
-            connection=self.host.connection(dial_error_limit=-1 if boots else 3),
-            create=words if document is None else f"{self.host.sudo}{words}",
+            connection=self.host.connection(),
+            create=f"{self.host.sudo}{words}",
             stdin=document,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             triggers=[self.host.identity],
-            opts=self._options(parent, after, timeouts),
+            opts=self._options(parent, after),
         )
 
-    def upload(
-        self, name: str, path: Path, to: str, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
+    def upload(  # noqa: PLR0913 - each is a part of a step
+        self,
+        name: str,
+        path: Path,
+        to: str,
+        parent: pulumi.Resource,
+        after: Sequence[pulumi.Resource],
+        *,
+        boots: bool = False,
     ) -> remote.CopyToRemote:
         """Make a step that uploads a file of this machine.
 
         Args:
             name: of the resource.
             path: the file here.
-            to: where it goes, relative to the login user's home.
+            to: where it goes, relative to the login user's home; folders on the way are made.
             parent: component that the step belongs to.
             after: what has to be done before.
+            boots: whether the host may still be starting.
         """
+        timeouts = pulumi.CustomTimeouts(create=BOOT_TIMEOUT) if boots else None
         return remote.CopyToRemote(
             name,
-            connection=self.host.connection(),
+            connection=self.host.connection(dial_error_limit=-1 if boots else 3),
             source=pulumi.FileAsset(str(path)),
             remote_path=to,
             triggers=[self.host.identity],
-            opts=self._options(parent, after),
+            opts=self._options(parent, after, timeouts),
         )
 
     def _options(

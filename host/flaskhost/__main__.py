@@ -1,6 +1,6 @@
 """The command line of `flaskhost` on the host.
 
-`flaskhost VERB APP < document` is what `pulumi up` calls; `flaskhost status|releases APP` is for people;
+`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases APP` is for people;
 `flaskhost start|reload APP` is what `<app>.service` calls.
 """
 
@@ -10,7 +10,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Tuple
 
 from flaskhost import transient
 from flaskhost.shell import Failure
@@ -24,6 +24,11 @@ UP: Dict[str, transient.Work] = {
     "stage": stage.stage,
     "switch": switch.switch,
     "checks": checks.checks,
+}
+# A step is one SSH session. All that a release needs is one: each further one would cost a login.
+STEPS: Dict[str, Tuple[str, ...]] = {
+    **{verb: (verb,) for verb in UP},
+    "release": ("prepare", "stage", "switch", "checks"),
 }
 UNIT: Dict[str, Callable[[str], None]] = {"start": umbrella.start, "reload": umbrella.reload}
 
@@ -44,8 +49,8 @@ def _run(words: List[str]) -> int:
     verb, app = words if len(words) == 2 else ("", "")
     if verb == "--worker":
         return transient.worker(app, UP)
-    if verb in UP:
-        return transient.front(verb, app, sys.stdin.read(), _program())
+    if verb in STEPS:
+        return transient.front(verb, STEPS[verb], app, sys.stdin.read(), _program())
     if verb in UNIT:
         UNIT[verb](app)
         return 0
@@ -56,7 +61,7 @@ def _run(words: List[str]) -> int:
         for row in status.every(app):
             print(f"{row['state']:7} {row['version']:20} {row['release'][:8]}  {row['created']}  {row['folder']}")
         return 0
-    raise Failure(f"usage: flaskhost {{{'|'.join([*UP, *UNIT, 'status', 'releases'])}}} APP")
+    raise Failure(f"usage: flaskhost {{{'|'.join([*STEPS, *UNIT, 'status', 'releases'])}}} APP")
 
 
 def _program() -> str:

@@ -1,27 +1,27 @@
-"""Reads the document that a remote step sends on its standard input (written by `document.py` of the workstation)."""
+"""Reads the documents that a remote step sends on its standard input (written by `document.py` of the workstation)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from typing import Any, Dict
+import re
+from typing import Any, Dict, List
 
 from flaskhost.shell import Failure
 
 FORMAT = "1"
 INDENT = " " * 4
+LAST = "end"
 
 
 class Document:
     """One verb's input: JSON values and the texts of files."""
 
-    def __init__(self, verb: str, app: str, values: Dict[str, Any], files: Dict[str, str], digest: str) -> None:
-        """Hold what was read; `digest` is the SHA-256 of the text it came from, in hex."""
+    def __init__(self, verb: str, app: str, values: Dict[str, Any], files: Dict[str, str]) -> None:
+        """Hold what was read."""
         self.verb = verb
         self.app = app
         self.values = values
         self.files = files
-        self.digest = digest
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of that name.
@@ -46,6 +46,17 @@ class Document:
             raise Failure(f"the document of {self.verb} has no file {name!r}: run `pulumi up` again") from None
 
 
+def parse_all(text: str) -> List[Document]:
+    """Read one document after the other, with or without empty lines between them.
+
+    Raises:
+        Failure: one of them is of another format, or the last was cut off.
+    """
+    # Only the last line of a document is this word: those of a file are indented, those of values have an `=`.
+    parts = re.split(rf"(?<=\n{LAST}\n)", text)
+    return [parse(part.lstrip("\n")) for part in parts if part or len(parts) == 1]
+
+
 def parse(text: str) -> Document:
     """Read a document.
 
@@ -56,7 +67,7 @@ def parse(text: str) -> Document:
     words = lines[0].split(" ")
     if len(words) != 4 or words[0] != "flaskhost" or words[1] != FORMAT:
         raise Failure("standard input is no flaskhost document of format 1: it is written by `pulumi up`")
-    if lines[-2:] != ["end", ""]:
+    if lines[-2:] != [LAST, ""]:
         raise Failure("the document was cut off before its last line: run `pulumi up` again")
     values: Dict[str, Any] = {}
     files: Dict[str, str] = {}
@@ -75,4 +86,4 @@ def parse(text: str) -> Document:
         elif line:
             name, _, value = line.partition(" = ")
             values[name] = json.loads(value)
-    return Document(words[2], words[3], values, files, hashlib.sha256(text.encode()).hexdigest())
+    return Document(words[2], words[3], values, files)

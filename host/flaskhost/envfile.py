@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Dict, List
+
+from flaskhost.layout import Layout
 
 ASSIGNMENT = re.compile(r'^([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"$', re.MULTILINE | re.DOTALL)
 # The second line of the file names the secret ones; what is plain in the stack file may be read in a message as well.
@@ -23,6 +24,7 @@ def secrets(text: str) -> List[str]:
     return [variables[name] for head in heads for name in head[len(SECRETS) :].split() if name in variables]
 
 
-def secrets_below(configs: Path) -> List[str]:
-    """Return the secret values of all releases that the host keeps for an application, to hide them in messages."""
-    return [value for path in configs.glob("*/env") for value in secrets(path.read_text())]
+def secrets_of(paths: Layout) -> List[str]:
+    """Return all secret values that the host keeps for an application, to hide them in messages."""
+    files = [*paths.configs.glob("*/env"), *paths.environments.glob("*")]
+    return [value for path in files for value in secrets(path.read_text())]

@@ -32,6 +32,7 @@ class Layout:
         self.log = self.home / "releases.log"
         self.units = self.at("/etc/systemd/system")
         self.etc = self.at(f"/etc/flaskhost/{app}")
+        self.environments = self.etc / "environments"
         self.state = self.at(f"/run/flaskhost/{app}")
 
     def at(self, path: str) -> Path:

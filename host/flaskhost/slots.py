@@ -53,6 +53,11 @@ def stop(paths: Layout, colour: str) -> None:
     systemd.systemctl("reset-failed", layout.service(paths.app, colour), check=False)
 
 
+def retire(paths: Layout, colour: str) -> None:
+    """Have a slot that no new visitor reaches stop gracefully; nobody has to wait for its last requests."""
+    systemd.systemctl("stop", "--no-block", layout.service(paths.app, colour), layout.socket(paths.app, colour))
+
+
 def discard(paths: Layout, colour: str) -> None:
     """Stop a slot that no visitor has reached: at once, and without waiting long for systemd to see it empty."""
     units = (layout.service(paths.app, colour), layout.socket(paths.app, colour))

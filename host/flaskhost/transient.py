@@ -1,20 +1,21 @@
-"""Verbs outlive the SSH session that asked for them.
+"""Steps outlive the SSH session that asked for them.
 
-`flaskhost VERB APP < document` is only the front: it hands the document to a transient unit of systemd, follows that
-unit's log and hands back its result. A cut connection ends the front, never the work; a second call with the same
-document attaches to the running unit, and one with another document waits for its turn.
+`flaskhost STEP APP < documents` is only the front: it hands the documents to a transient unit of systemd, which does
+one verb after the other, follows that unit's log and hands back its result. A cut connection ends the front, never the
+work; a second call with the same documents attaches to the running unit, and one with others waits for its turn.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from flaskhost import document, systemd
 from flaskhost.files import directory, write
@@ -23,7 +24,7 @@ from flaskhost.shell import Failure
 
 STATE = Path(os.environ.get("FLASKHOST_ROOT", "/")) / "run/flaskhost"
 POLL_SECONDS = 0.02
-# Nothing that a verb does may take longer; systemd ends it then (systemd.service(5), RuntimeMaxSec).
+# Nothing that one verb does may take longer; systemd ends it then (systemd.service(5), RuntimeMaxSec).
 DEADLINE_SECONDS = 3600
 # Nothing waits for a graceful end of a killed verb. With cgroup v1 in a container systemd does not hear that its last
 # process is gone, and whoever follows it would wait for the default of 90 s.
@@ -34,35 +35,36 @@ LOGIN = "FLASKHOST_LOGIN"
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
 
 
-def front(verb: str, app: str, text: str, program: str) -> int:
-    """Have the document worked on and follow that; return the exit status."""
-    asked = document.parse(text)
-    if (asked.verb, asked.app) != (verb, app):
-        raise Failure(f"the document is for `{asked.verb} {asked.app}`, the command line says `{verb} {app}`")
+def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) -> int:
+    """Have the documents of a step worked on, one for each of its verbs, and follow that; return the exit status."""
+    asked = [f"{one.verb} {one.app}" for one in document.parse_all(text)]
+    if asked != [f"{verb} {app}" for verb in verbs]:
+        raise Failure(f"the documents are for `{', '.join(asked)}`, the command line says `{step} {app}`")
     # For root only: who can open a lock can hold it.
     directory(STATE, mode=0o700)
     folder = STATE / app
     directory(folder, mode=0o700)
-    unit = f"flaskhost-{app}-{verb}.service"
-    stem = f"{verb}-{asked.digest[:16]}"
+    unit = f"flaskhost-{app}-{step}.service"
+    stem = f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     log, result = folder / f"{stem}.log", folder / f"{stem}.result"
-    with open(folder / f"{verb}.turn", "a", encoding="utf-8") as turn:
+    with open(folder / f"{step}.turn", "a", encoding="utf-8") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        ours = _current(folder, verb) == stem
+        ours = _current(folder, step) == stem
         if _runs(unit) and not ours:
-            print(f"waiting for another `flaskhost {verb} {app}` to end", file=sys.stderr, flush=True)
+            print(f"waiting for another `flaskhost {step} {app}` to end", file=sys.stderr, flush=True)
             while _runs(unit):
                 time.sleep(0.2)
         process = None
         if ours and _runs(unit):
-            print(f"`flaskhost {verb} {app}` is running already: following it", file=sys.stderr, flush=True)
+            print(f"`flaskhost {step} {app}` is running already: following it", file=sys.stderr, flush=True)
         else:
-            for old in folder.glob(f"{verb}-*"):
+            for old in folder.glob(f"{step}-*"):
                 old.unlink()
             write(folder / f"{stem}.request", text, mode=0o600)
-            write(folder / f"{verb}.current", stem, mode=0o600)
+            write(folder / f"{step}.current", stem, mode=0o600)
             log.touch(mode=0o600)
-            process = subprocess.Popen(_words(unit, program, folder / f"{stem}.request"), stdin=subprocess.DEVNULL)
+            words = _words(unit, program, folder / f"{stem}.request", DEADLINE_SECONDS * len(verbs))
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
             # The turn ends when the next one can see the unit, or it would take this request for one that has ended.
             while process.poll() is None and not _runs(unit):
                 time.sleep(POLL_SECONDS)
@@ -75,7 +77,7 @@ def front(verb: str, app: str, text: str, program: str) -> int:
         outcome = json.loads(result.read_text())
     except FileNotFoundError:
         raise Failure(
-            f"`flaskhost {verb} {app}` was ended before it had finished (see `journalctl -u {unit}`): "
+            f"`flaskhost {step} {app}` was ended before it had finished (see `journalctl -u {unit}`): "
             "nothing half-done serves visitors, run `pulumi up` again"
         ) from None
     if outcome["ok"]:
@@ -92,32 +94,37 @@ def worker(request: str, verbs: Dict[str, Work]) -> int:
     text = path.read_text()
     # It may hold secrets and has served: from here on they are in this process only.
     path.unlink()
-    asked = document.parse(text)
+    asked = document.parse_all(text)
     with open(path.with_suffix(".log"), "a", encoding="utf-8") as log:
-        progress = Progress(log)
-        outcome, status = work(asked, progress, verbs[asked.verb])
+        outcome, status = work(asked, Progress(log), verbs)
     write(path.with_suffix(".result"), json.dumps(outcome), mode=0o600)
     return status
 
 
-def work(asked: document.Document, progress: Progress, verb: Work) -> Tuple[Dict[str, Any], int]:
-    """Do one verb; return its outcome as the front expects it, and the exit status."""
-    begin = time.monotonic()
+def work(asked: List[document.Document], progress: Progress, verbs: Dict[str, Work]) -> Tuple[Dict[str, Any], int]:
+    """Do one verb after the other, up to the first that fails.
+
+    Returns:
+        The outcome as the front expects it, and the exit status. The result of several verbs has that of each by name.
+    """
+    done: Dict[str, Any] = {}
     try:
-        result = verb(asked, progress)
+        for one in asked:
+            begin = time.monotonic()
+            done[one.verb] = verbs[one.verb](one, progress)
+            progress.say(f"{one.verb}: done in {time.monotonic() - begin:.2f} s")
     except Failure as failure:
         return {"ok": False, "error": progress.scrubber.clean(str(failure))}, 1
     except Exception as error:  # noqa: BLE001 - the reader must see what it was, and the unit must end with a result
         progress.say(f"{type(error).__name__}: {error}")
         return {"ok": False, "error": progress.scrubber.clean(f"{type(error).__name__}: {error} (a defect)")}, 1
-    progress.say(f"{asked.verb}: done in {time.monotonic() - begin:.2f} s")
-    return {"ok": True, "result": result}, 0
+    return {"ok": True, "result": done[asked[0].verb] if len(asked) == 1 else done}, 0
 
 
-def _words(unit: str, program: str, request: Path) -> Tuple[str, ...]:
+def _words(unit: str, program: str, request: Path, seconds: int) -> Tuple[str, ...]:
     # Standard error by name: it would follow standard output, and the journal would hold nothing.
     log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
-    properties = (f"RuntimeMaxSec={DEADLINE_SECONDS}", f"TimeoutStopSec={STOP_SECONDS}", *log)
+    properties = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", *log)
     return (
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),
@@ -132,9 +139,9 @@ def _runs(unit: str) -> bool:
     return systemd.show(unit, "ActiveState").get("ActiveState") in ("active", "activating", "deactivating")
 
 
-def _current(folder: Path, verb: str) -> str:
+def _current(folder: Path, step: str) -> str:
     try:
-        return (folder / f"{verb}.current").read_text()
+        return (folder / f"{step}.current").read_text()
     except FileNotFoundError:
         return ""
 

@@ -13,7 +13,6 @@ import pytest
 
 import rendering
 from components import configuration
-from components.checks import Checks
 from components.host import HostBase
 from components.release import Release
 from components.remote import Deploy
@@ -47,8 +46,7 @@ def deploy(**changes: Any) -> Callable[[], Any]:
         made = Deploy(host=provision(settings), command=COMMAND, plan=plan)
         base = HostBase(name, made)
         site = Site(name, made, base)
-        release = Release(name, made, base, SOURCE.archive)
-        return Checks(name, made, site, release).verified
+        return Release(name, made, base, site, SOURCE.archive).verified
 
     return program
 
@@ -85,7 +83,6 @@ def test_the_type_tokens_are_these() -> None:
             "flaskhost:host:Base",
             "flaskhost:site:Site",
             "flaskhost:release:Release",
-            "flaskhost:checks:Checks",
         ),
         "guestbook",
     )
@@ -97,16 +94,12 @@ def test_the_resources_are_these(deployed: Recorder) -> None:
     assert custom == {
         "guestbook-keys": LOCAL,
         "guestbook-container": LOCAL,
-        "guestbook-boot": REMOTE,
         "guestbook-command": COPY,
         "guestbook-base": REMOTE,
         "guestbook-site": REMOTE,
         "guestbook-source": COPY,
         "guestbook-environment": REMOTE,
-        "guestbook-prepare": REMOTE,
-        "guestbook-stage": REMOTE,
-        "guestbook-switch": REMOTE,
-        "guestbook-checks": REMOTE,
+        "guestbook-release": REMOTE,
     }
 
 
@@ -114,10 +107,9 @@ def test_the_resources_are_these(deployed: Recorder) -> None:
     ("parent", "children"),
     [
         ("flaskhost:server:Local", {"keys", "container"}),
-        ("flaskhost:host:Base", {"boot", "command", "base"}),
+        ("flaskhost:host:Base", {"command", "base"}),
         ("flaskhost:site:Site", {"site"}),
-        ("flaskhost:release:Release", {"source", "environment", "prepare", "stage", "switch"}),
-        ("flaskhost:checks:Checks", {"checks"}),
+        ("flaskhost:release:Release", {"source", "environment", "release"}),
     ],
 )
 def test_each_step_belongs_to_its_component(deployed: Recorder, parent: str, children: set[str]) -> None:
@@ -135,29 +127,25 @@ def test_the_application_names_everything() -> None:
 
 
 def test_the_order_is_that_of_a_deploy(deployed: Recorder) -> None:
-    """Promise: prepare, stage, switch, checks; nobody connects before the host has answered once."""
+    """Promise: the release comes last, with its checks; nobody connects before the host has answered once."""
     for name in steps(deployed):
-        expected = {"guestbook-keys", "guestbook-container", "guestbook-boot"} - {name}
+        expected = {"guestbook-keys", "guestbook-container", "guestbook-command"} - {name}
         assert expected <= before(deployed, name), name
-    assert "guestbook-stage" in deployed.found["guestbook-switch"].after
-    assert "guestbook-prepare" in deployed.found["guestbook-stage"].after
-    assert {"guestbook-source", "guestbook-environment"} <= deployed.found["guestbook-prepare"].after
-    assert before(deployed, "guestbook-checks") == {name for name in deployed.found if " " not in name} - {
-        "guestbook-checks"
+    assert before(deployed, "guestbook-release") == {name for name in deployed.found if " " not in name} - {
+        "guestbook-release"
     }
 
 
 def test_independent_steps_do_not_wait_for_each_other(deployed: Recorder) -> None:
-    """Promise: the code travels while packages are installed, and no release waits for Nginx."""
-    assert before(deployed, "guestbook-source") == {"guestbook-keys", "guestbook-container", "guestbook-boot"}
-    for name in ("environment", "prepare", "stage", "switch"):
-        assert "guestbook-site" not in before(deployed, f"guestbook-{name}")
-    assert not {"guestbook-source", "guestbook-prepare"} & before(deployed, "guestbook-site")
+    """Promise: the code travels while packages are installed; site and environment do not wait for each other."""
+    assert before(deployed, "guestbook-source") == {"guestbook-keys", "guestbook-container", "guestbook-command"}
+    assert "guestbook-site" not in before(deployed, "guestbook-environment")
+    assert not {"guestbook-source", "guestbook-environment"} & before(deployed, "guestbook-site")
 
 
 def test_every_connection_has_a_pinned_host_key(deployed: Recorder) -> None:
     """Promise: no host is trusted without its key; who logs in belongs to the stack and not to the operator."""
-    assert len(steps(deployed)) == 10
+    assert len(steps(deployed)) == 6
     for name, one in steps(deployed).items():
         connection = one.inputs["connection"]
         assert connection["hostKey"] == KEYS["host_public"], name
@@ -169,8 +157,8 @@ def test_every_connection_has_a_pinned_host_key(deployed: Recorder) -> None:
 def test_only_the_first_step_waits_for_the_host_to_boot(deployed: Recorder) -> None:
     """Promise: a host that is down is told soon by every other step, and the first one has a time limit."""
     limits = {name: one.inputs["connection"]["dialErrorLimit"] for name, one in steps(deployed).items()}
-    assert limits == {name: -1 if name == "guestbook-boot" else 3 for name in limits}
-    assert deployed.found["guestbook-boot"].request.customTimeouts.create == "10m"
+    assert limits == {name: -1 if name == "guestbook-command" else 3 for name in limits}
+    assert deployed.found["guestbook-command"].request.customTimeouts.create == "10m"
 
 
 def test_steps_are_as_pulumi_command_needs_them(deployed: Recorder) -> None:
@@ -189,10 +177,11 @@ def test_steps_are_as_pulumi_command_needs_them(deployed: Recorder) -> None:
 def test_each_step_calls_the_command_with_its_document(deployed: Recorder) -> None:
     """Promise: one line, root's, with the version of the command in it: another version runs every step again."""
     plan = scenario.plan(SOURCE)
-    for verb in ("site", "environment", "prepare", "stage", "switch", "checks"):
-        one = deployed.found[f"guestbook-{verb}"]
-        assert one.inputs["create"] == f"{COMMAND.program} {verb} guestbook"
-        assert one.inputs["stdin"] == getattr(plan, verb)
+    release = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
+    for step, text in {"site": plan.site, "environment": plan.environment, "release": release}.items():
+        one = deployed.found[f"guestbook-{step}"]
+        assert one.inputs["create"] == f"{COMMAND.program} {step} guestbook"
+        assert one.inputs["stdin"] == text
     assert deployed.found["guestbook-base"].inputs["create"] == f"python3 {COMMAND.upload} base guestbook"
     assert deployed.found["guestbook-base"].inputs["stdin"] == plan.base
 
@@ -203,7 +192,7 @@ def test_only_the_environment_is_secret_and_all_else_can_be_read_in_preview() ->
     for name, one in steps(recorder).items():
         stdin_is_secret = "stdin" in one.secrets
         assert stdin_is_secret == (name == "guestbook-environment"), name
-        if one.kind == REMOTE and name != "guestbook-boot":
+        if one.kind == REMOTE:
             assert one.inputs["stdin"].startswith("flaskhost 1 ")
             assert (scenario.CANARY in one.inputs["stdin"]) == stdin_is_secret
         assert "create" not in one.secrets
@@ -267,7 +256,7 @@ def test_another_user_than_root_uses_sudo(monkeypatch: pytest.MonkeyPatch) -> No
     true = provision
     monkeypatch.setitem(globals(), "provision", lambda settings: dataclasses.replace(true(settings), user="admin"))
     recorder, _ = record(deploy())
-    for verb in ("base", "site", "prepare", "checks"):
+    for verb in ("base", "site", "release"):
         assert recorder.found[f"guestbook-{verb}"].inputs["create"].startswith("sudo ")
 
 

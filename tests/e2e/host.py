@@ -74,9 +74,9 @@ class Host:
         lines = self.run(f"systemctl show {shlex.quote(unit)} {' '.join(f'-p {name}' for name in names)}").splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
-    def verb_runs(self, verb: str) -> bool:
-        """Tell whether a verb is at work."""
-        return self.unit(f"flaskhost-{APP}-{verb}.service", "SubState")["SubState"] in ("start", "running")
+    def step_runs(self, step: str) -> bool:
+        """Tell whether a step of a deploy is at work."""
+        return self.unit(f"flaskhost-{APP}-{step}.service", "SubState")["SubState"] in ("start", "running")
 
     def wait_for(self, condition: str, seconds: float = 60) -> None:
         """Wait until a shell condition holds; it is looked at inside, many times a second."""

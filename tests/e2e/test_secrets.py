@@ -104,7 +104,7 @@ def deployed(stack: Stack, talkative: Path) -> Deployed:
             assert all(f"'{name}': " in failed.text for name in canaries.values)
             assert "password authentication failed for [secret]" in failed.text
             runs.append(failed)
-    assert f"flaskhost prepare {APP}" in lines.text
+    assert f"flaskhost release {APP}" in lines.text
     assert "--worker" in lines.text
     return Deployed(canaries, "\n".join(str(run) for run in runs), lines.text)
 

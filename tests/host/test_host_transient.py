@@ -15,6 +15,7 @@ import pytest
 from flaskhost import __main__ as command
 from flaskhost import document as reader
 from flaskhost import transient
+from flaskhost.shell import Failure
 from flaskhost.verbs import base
 
 import document
@@ -250,6 +251,28 @@ def test_a_worker_reads_removes_and_writes_its_result(server: Server) -> None:
     assert json.loads((folder / "switch-0123.result").read_text()) == {"ok": True, "result": {"a": 1}}
     assert (folder / "switch-0123.result").stat().st_mode & 0o777 == 0o600
     assert "guestbook" in (folder / "switch-0123.log").read_text()
+
+
+def test_a_step_of_several_verbs_ends_with_the_first_that_fails(server: Server) -> None:
+    """Promise: one session does them in order; the result has that of each, and nothing comes after a failure."""
+    plan = scenario.plan()
+    request = server.root / "run/flaskhost/guestbook/release-0123.request"
+    did: list[str] = []
+
+    def verb(asked: reader.Document, _progress: Progress) -> dict[str, Any]:
+        did.append(asked.verb)
+        if len(did) == 5:
+            raise Failure("no")
+        return {"number": len(did)}
+
+    for status, outcome in (
+        (0, {"ok": True, "result": {"prepare": {"number": 1}, "stage": {"number": 2}, "switch": {"number": 3}}}),
+        (1, {"ok": False, "error": "no"}),
+    ):
+        request.write_text(f"{plan.prepare}\n{plan.stage}\n{plan.switch}")
+        assert transient.worker(str(request), dict.fromkeys(("prepare", "stage", "switch"), verb)) == status
+        assert json.loads(request.with_suffix(".result").read_text()) == outcome
+    assert did == ["prepare", "stage", "switch", "prepare", "stage"]
 
 
 def test_the_uploaded_archive_installs_itself_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

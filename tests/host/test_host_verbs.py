@@ -100,14 +100,37 @@ def test_no_verb_works_before_base(server: Server, verb: str) -> None:
 
 
 def test_the_environment_is_written_once_for_the_application_alone(ready: Server) -> None:
-    """Promise: root and the application's group read it, nobody else; no value of it is said."""
+    """Promise: root keeps it, and the application's group reads that of a release; no value of it is said."""
     plan = scenario.plan()
     twice(ready, lambda: ready.do(plan.environment))
-    path = ready.paths.config(plan.release) / "env"
+    (kept,) = ready.paths.environments.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
+    path = ready.paths.config(ready.release(until="prepare").release) / "env"
     assert path.stat().st_mode & 0o777 == 0o640
     assert path.parent.stat().st_mode & 0o777 == 0o750
     assert scenario.CANARY in path.read_text()
     assert scenario.CANARY not in ready.said.getvalue()
+
+
+def test_an_environment_stays_as_long_as_a_release_needs_it(ready: Server) -> None:
+    """Promise: secrets of releases that are gone do not stay on the host; what an `up` has just sent does."""
+    ready.release("v1")
+    sent = scenario.plan(env__SITE_TITLE="Sent")
+    ready.do(sent.environment)
+    old = ready.paths.environments / "0123456789abcdef"
+    old.write_text("A=1\n")
+    os.utime(old, (0, 0))
+    ready.release("v2")
+    left = {path.read_text().count("Sent") for path in ready.paths.environments.iterdir()}
+    assert left == {0, 1}
+    assert not old.exists()
+
+
+def test_an_environment_that_is_gone_is_named(ready: Server) -> None:
+    """Promise: the message says how to send it again."""
+    with pytest.raises(Failure, match=r"environment of this release is missing.*--replace '\*\*::guestbook-environ"):
+        ready.do(scenario.plan().prepare)
 
 
 def test_a_prepared_release_has_all_that_it_needs(ready: Server) -> None:

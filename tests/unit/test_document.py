@@ -84,7 +84,14 @@ def test_a_missing_value_or_file_is_named_with_the_next_step() -> None:
         found.file("gunicorn.socket")
 
 
-def test_the_digest_differs_with_every_change_of_the_text() -> None:
-    """Promise: a second call attaches to a running verb only if it asks for exactly the same."""
-    other = document.write("prepare", "guestbook", {"release": "4f1c", "keep": 6, "env.A": "Grüße"}, {"one": "a\n"})
-    assert reader.parse(EXAMPLE).digest == reader.parse(EXAMPLE).digest != reader.parse(other).digest
+def test_several_documents_are_read_one_after_the_other() -> None:
+    """Promise: one session can do several verbs; a word `end` in a file ends nothing, and a cut is noticed."""
+    other = document.write("stage", "guestbook", {"keep": 6}, {"one": "end\n\nend\n"})
+    for between in ("", "\n", "\n\n"):
+        both = reader.parse_all(EXAMPLE + between + other)
+        assert [one.verb for one in both] == ["prepare", "stage"]
+        assert both[0].files == reader.parse(EXAMPLE).files
+        assert both[1].file("one") == "end\n\nend\n"
+    for broken in ("", other[:-1], f"{EXAMPLE}{other[:-5]}", f"{EXAMPLE}more\n"):
+        with pytest.raises(Failure):
+            reader.parse_all(broken)

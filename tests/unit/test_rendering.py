@@ -130,7 +130,15 @@ def test_what_makes_a_release_changes_its_identity(changes: dict[str, Any]) -> N
     """Promise: a change of code, environment, settings or units is a release, and goes through the slots."""
     plan = scenario.plan(**changes)
     assert plan.release != scenario.plan().release
-    assert all(plan.release in text for step, text in texts(plan).items() if step not in ("base", "site"))
+    assert all(plan.release in getattr(plan, step) for step in ("prepare", "stage", "switch", "checks"))
+
+
+def test_the_environment_is_sent_only_when_it_is_another() -> None:
+    """Promise: a release of new code costs no session for an environment that the host has."""
+    other = scenario.plan(scenario.resolved(content="other"), app__gunicorn__timeout=31)
+    assert other.environment == scenario.plan().environment
+    for again in (scenario.plan(env__LOG_LEVEL="INFO"), scenario.plan(secrets__SECRET_KEY="another")):
+        assert again.environment.splitlines()[1] != other.environment.splitlines()[1]
 
 
 @pytest.mark.parametrize("changes", SAME.values(), ids=SAME.keys())

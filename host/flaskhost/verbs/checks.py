@@ -21,7 +21,7 @@ Finding = Tuple[bool, str]
 def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Go through the list; fail if a point of it does. Input: release, health (see `health.wait`)."""
     paths = layout.known(asked.app)
-    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    progress.scrubber.add(envfile.secrets_of(paths))
     begin = time.time()
     points: List[Tuple[str, Callable[[], Finding]]] = [
         ("active release", lambda: _pointer(paths, asked["release"])),

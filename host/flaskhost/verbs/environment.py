@@ -1,4 +1,4 @@
-"""`flaskhost environment`: the environment of one release. The only verb whose input is a secret of the stack."""
+"""`flaskhost environment`: the application's environment. The only verb whose input is a secret of the stack."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from flaskhost.progress import Progress
 
 
 def environment(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Write `config/<digest>/env`. Input: release, and the environment as a file."""
+    """Keep an environment for the releases that will name it. Input: environment (its digest), and it as a file."""
     paths = layout.known(asked.app)
     text = asked.file("env")
     progress.scrubber.add(envfile.secrets(text))
-    folder = paths.config(asked["release"])
-    directory(folder, mode=0o750, group=asked.app)
-    changed = write(folder / "env", text, mode=0o640, group=asked.app)
+    directory(paths.environments, mode=0o700)
+    changed = write(paths.environments / asked["environment"], text, mode=0o600)
     progress.say("environment: written" if changed else "environment: there already")
-    return {"release": asked["release"]}
+    return {"environment": asked["environment"]}

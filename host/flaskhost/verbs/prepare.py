@@ -26,10 +26,10 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Make a release ready to start; nothing runs of it yet but its build command.
 
     Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
-    home of the login user), python, gunicorn, build, static, and the files of CONFIGURATION.
+    home of the login user), python, gunicorn, build, static, environment (its digest), and the files of CONFIGURATION.
     """
     paths = layout.known(asked.app)
-    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    progress.scrubber.add(envfile.secrets_of(paths))
     with locks.held(paths.state / "lock", f"prepare {asked['version']}", progress):
         release = releases.read(paths, asked["release"])
         _configuration(paths, release, asked)
@@ -76,6 +76,17 @@ def _configuration(paths: layout.Layout, release: releases.Release, asked: Docum
     directory(folder, mode=0o750, group=asked.app)
     for name in CONFIGURATION:
         write(folder / name, asked.file(name), mode=0o640, group=asked.app)
+    write(folder / "env", _environment(paths, asked), mode=0o640, group=asked.app)
+    release.update(environment=asked["environment"])
+
+
+def _environment(paths: layout.Layout, asked: Document) -> str:
+    try:
+        return (paths.environments / str(asked["environment"])).read_text()
+    except FileNotFoundError:
+        # Pulumi knows that it was sent, and does it again only when asked.
+        again = f"pulumi up --replace '**::{asked.app}-environment'"
+        raise Failure(f"the environment of this release is missing on the host: send it again with `{again}`") from None
 
 
 def _remove_leftovers(paths: layout.Layout, release: releases.Release) -> None:

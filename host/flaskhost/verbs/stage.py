@@ -22,7 +22,7 @@ WAIT_SECONDS = 0.5
 def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Stage a release. Input: release, migrate (`auto`, `none` or a command) and health (see `health.wait`)."""
     paths = layout.known(asked.app)
-    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    progress.scrubber.add(envfile.secrets_of(paths))
     with locks.held(paths.state / "lock", f"stage {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
         wishes = {"health": asked["health"], "migrate": asked["migrate"]}

@@ -12,13 +12,14 @@ from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs.stage import bring_up
 
+# An environment that no release names yet may belong to an `up` that is at work.
 STRAY_SECONDS = 24 * 3600
 
 
 def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Make a release the active one. Input: release, keep (number of releases that stay on the host)."""
     paths = layout.known(asked.app)
-    progress.scrubber.add(envfile.secrets_below(paths.configs))
+    progress.scrubber.add(envfile.secrets_of(paths))
     with locks.held(paths.state / "lock", f"switch {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
         before, served = releases.active(paths), paths.active_slot()
@@ -38,8 +39,8 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         idle = layout.other(colour)
         if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
             slots.drain(paths, idle, progress)
-            slots.stop(paths, idle)
-            progress.say(f"stopped: {idle}")
+            slots.retire(paths, idle)
+            progress.say(f"stopping: {idle}")
         pruned = _prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
@@ -91,13 +92,13 @@ def _prune(paths: layout.Layout, keep: int) -> List[str]:
         remove(release.static)
         # Last, since it is what the others are found by.
         remove(paths.config(release.digest))
-    for folder in paths.configs.iterdir():
-        # An environment whose release never came. A young one may belong to an `up` that is at work.
-        if not (folder / "release.json").exists() and time.time() - folder.stat().st_mtime > STRAY_SECONDS:
-            remove(folder)
-    needed = {one.facts.get("venv") for one in releases.every(paths)}
+    kept = releases.every(paths)
     for venv in paths.venvs.iterdir():
-        if venv.name not in needed:
+        if venv.name not in {one.facts.get("venv") for one in kept}:
             remove(venv / dependencies.COMPLETE)
             remove(venv)
+    for environment in paths.environments.iterdir():
+        named = environment.name in {one.facts.get("environment") for one in kept}
+        if not named and time.time() - environment.stat().st_mtime > STRAY_SECONDS:
+            remove(environment)
     return [release.label for release in gone]
