@@ -29,8 +29,7 @@ def load() -> settings.Settings:
     for key, text in get_config_env().items():
         if key.startswith(prefix):
             name = key.removeprefix(prefix)
-            # Groups arrive as JSON; a key of digits alone must stay the text that it is.
-            given[name] = json.loads(text) if text.startswith("{") else text
+            given[name] = _value(text)
     secret = {key.removeprefix(prefix) for key in get_config_secret_keys_env()}
     try:
         found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret)
@@ -38,6 +37,14 @@ def load() -> settings.Settings:
         stop(str(error))
     refuse_stand_in(found.server.kind)
     return found
+
+
+def _value(text: str) -> Any:
+    """Return a value as the stack file has it: groups and lists arrive as JSON, all else as the text that it is."""
+    try:
+        return json.loads(text) if text.startswith(("{", "[")) else text
+    except ValueError:
+        return text
 
 
 def refuse_stand_in(kind: str) -> None:

@@ -66,7 +66,8 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     Raises:
         ConfigurationError: Something is wrong; its text lists everything that is.
     """
-    config = {key: value for key, value in config.items() if value is not None and value != ""}
+    # Pulumi.yaml has an empty default for each.
+    config = {key: value for key, value in config.items() if value not in (None, "", {})}
     given = Given(config, frozenset(secret_keys or ()))
     problems = list(_together(given, stack))
     if secret_keys is not None:
@@ -82,7 +83,12 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     try:
         settings = Settings.model_validate({**filled, "stack": stack})
     except ValidationError as found:
-        problems += [translated(error, given) for error in found.errors(include_url=False)]
+        # What is wrong as a whole is not taken apart.
+        whole = {problem.place for problem in problems}
+        parts = [translated(error, given) for error in found.errors(include_url=False)]
+        problems += [
+            part for part in parts if not any(part.place[:length] in whole for length in range(len(part.place)))
+        ]
         settings = None
     if problems or settings is None:
         # Outside of the handler, so that no traceback shows pydantic's error and the values in it.

@@ -32,6 +32,9 @@ KEY = "[key]"
 
 CHOOSE = "choose one of these"
 
+# Words that people have for a setting elsewhere.
+OTHER_WORDS = {"branch": "version", "tag": "version", "ref": "version", "hosts": "domains", "server_name": "domains"}
+
 # How to repair what is missing or of another kind.
 EXAMPLES: dict[Place, str] = {
     ("server",): "write kind: local below flaskhost:server",
@@ -196,9 +199,10 @@ def _suggestion(place: Place) -> str:
     name, above = str(place[-1]), place[:-1]
     beside = [known[-1] for known in KNOWN if known[:-1] == above]
     close = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=0.6)
-    if close:
+    if close and name not in OTHER_WORDS:
         return f"did you mean {written((*above, close[0]))}?"
-    elsewhere = [known for known in KNOWN if known[-1] == name]
-    if elsewhere:
-        return f"did you mean {written(elsewhere[0])}?"
+    elsewhere = {known[-1]: known for known in reversed(KNOWN)}
+    close = difflib.get_close_matches(OTHER_WORDS.get(name, name).lower(), elsewhere, n=1, cutoff=0.85)
+    if close:
+        return f"did you mean {written(elsewhere[close[0]])}?"
     return f"remove it; what there is: {', '.join(beside)}"

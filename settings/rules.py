@@ -34,11 +34,10 @@ HOST_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 LONGEST_NAME = 200
 """Characters of the name of an environment variable."""
 
-LONGEST_VALUE = 128 * 1024 - LONGEST_NAME - len("=") - 1
-"""Bytes of its value: `NAME=value` and the closing NUL have MAX_ARG_STRLEN, 32 pages of 4 KiB on Linux."""
-
-LONGEST_ENVIRONMENT = 1024 * 1024
-"""Bytes of all entries together: half of what execve leaves with the usual stack limit of 8 MiB."""
+LONGEST_ENVIRONMENT = 96 * 1024
+"""Bytes of all entries together. Pulumi hands all settings to the program in one variable, as JSON, and on Linux one
+variable has at most 128 KiB (MAX_ARG_STRLEN): beyond that no program starts, and the engine says `argument list too
+long`. What is between the two is for other settings, and for the backslashes of JSON."""
 
 LONGEST_COMMAND = 4096
 """Characters of a build or migration command; a longer one belongs into a script of the application."""
@@ -127,9 +126,11 @@ def _text(value: Any) -> str:
             raise refusal("must be valid Unicode text", "remove the characters that no UTF-8 file can hold")
         return value
     if isinstance(value, (bool, int, float)):
-        what, example = ("true or false", "true") if isinstance(value, bool) else ("a number", "1.10")
-        raise refusal(f"must be text, and YAML reads this as {what}", f'write it in quotes, such as "{example}"')
-    raise refusal("must be text", "write one text, in quotes if in doubt")
+        what = "true or false" if isinstance(value, bool) else "a number"
+        why = ", for 1.10 would become 1.1" if isinstance(value, float) else ""
+        raise refusal(f"must be text, and YAML reads this as {what}", f"write it in quotes{why}")
+    fix = 'write a text, or "" for an empty one' if value is None else "write one text, in quotes if in doubt"
+    raise refusal("must be text", fix)
 
 
 def is_unicode(value: str) -> bool:
@@ -207,16 +208,19 @@ def application_name(value: str) -> str:
             "write a name such as guestbook",
         )
     if value in TAKEN_NAMES or value.startswith(("systemd-", "flaskhost-")) or value.endswith("-gunicorn"):
-        raise refusal("is a name that the system or flaskhost uses", f"choose another one, such as {value}-app")
+        other = f"my-{value}" if value.startswith(("systemd-", "flaskhost-")) else f"{value}-app"
+        raise refusal("is a name that the system or flaskhost uses", f"choose another one, such as {other[:31]}")
     return value
 
 
 def environment_name(value: str) -> str:
     """Check the name of an environment variable as POSIX shells and systemd accept it."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) or len(value) > LONGEST_NAME:
+        likely = re.sub(r"[^A-Za-z0-9_]+", "_", value).strip("_")
+        fits = re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,60}", likely)
         raise refusal(
             f"must be letters, digits and _, not start with a digit, and have at most {LONGEST_NAME} characters",
-            "rename it, for example to DATABASE_URL",
+            f"rename it, for example to {likely if fits else 'DATABASE_URL'}",
         )
     if value.startswith("FLASKHOST_"):
         raise refusal("is a name that flaskhost sets itself", "rename it")
@@ -235,11 +239,6 @@ def environment_value(value: Any) -> str:
         raise refusal(
             "must not hold control characters other than tab and newline: systemd refuses them",
             "encode it, for example with base64, and decode it in the application",
-        )
-    if len(text.encode()) > LONGEST_VALUE:
-        raise refusal(
-            f"must have at most {LONGEST_VALUE} bytes, the limit of the Linux kernel",
-            "put it into a file of the application",
         )
     return text
 
@@ -360,7 +359,10 @@ def url_folder(value: str) -> str:
     inner = parts[1:-1]
     bad = any(part in (".", "..") or not re.fullmatch(r"[A-Za-z0-9._~-]+", part) for part in inner)
     if len(value) > 200 or len(parts) < 3 or parts[0] or parts[-1] or bad:
-        raise refusal("must start and end with / and not be / alone", "write it such as /static/")
+        raise refusal(
+            "must start and end with / and not be / alone, with letters, digits and . _ ~ - between, no part . or ..",
+            "write it such as /static/",
+        )
     return value
 
 
@@ -395,7 +397,9 @@ def wsgi_entry(value: str) -> str:
 
 def command(value: str) -> str:
     """Check one line of shell; what it does is the application's business."""
-    if not value.strip() or not is_one_line(value):
+    if not value.strip():
+        raise refusal("must be one line of text", "write one command, or leave it out for the default")
+    if not is_one_line(value):
         raise refusal("must be one line of text without control characters", "write one command, or call a script")
     if len(value) > LONGEST_COMMAND:
         raise refusal(f"must have at most {LONGEST_COMMAND} characters", "put it into a script of the application")
@@ -431,10 +435,10 @@ def json_value(value: Any) -> Any:
         for inner in value:
             json_value(inner)
     elif isinstance(value, str):
-        if not is_one_line(value) or not is_unicode(value) or len(value) > LONGEST_COMMAND:
-            raise refusal(
-                f"must be text without control characters and with at most {LONGEST_COMMAND} characters", "shorten it"
-            )
+        if not is_one_line(value) or not is_unicode(value):
+            raise refusal("must be text without control characters and line ends", "remove them")
+        if len(value) > LONGEST_COMMAND:
+            raise refusal(f"must have at most {LONGEST_COMMAND} characters", "shorten it")
     elif value is not None and not isinstance(value, (bool, int, float)):
         raise refusal("must be text, a number, true, false, null, a list or a mapping", "write one of these")
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124

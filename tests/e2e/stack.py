@@ -181,9 +181,9 @@ class Stack:
         self.configure(**groups)
         return self.up()
 
-    def preview(self, *words: str) -> Run:
+    def preview(self, *words: str, check: bool = True) -> Run:
         """Ask what `up` would do."""
-        return self.pulumi("preview", "--non-interactive", "--color", "never", *self._which(), *words)
+        return self.pulumi("preview", "--non-interactive", "--color", "never", *self._which(), *words, check=check)
 
     def destroy(self) -> Run:
         """Remove what the stack has made."""
