@@ -254,9 +254,10 @@ def domain(value: str) -> str:
         return value
     if not value.isascii():
         try:
-            fix = f"write it as {value.lower().encode('idna').decode()}"
+            likely = value.lower().encode("idna").decode()
         except UnicodeError:
-            fix = "write its IDNA form, such as xn--mller-kva.example"
+            likely = ""
+        fix = f"write it as {likely}" if is_plain(likely) else "write its IDNA form, such as xn--mller-kva.example"
         raise refusal("must be in its IDNA form", fix)
     if value != value.lower():
         raise refusal("must be in lower case", f"write {value.lower()[:253]}" if is_plain(value) else "use lower case")

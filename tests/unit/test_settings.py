@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -521,6 +521,7 @@ PLACES = st.sampled_from([written(place) for place in KNOWN if place[0] not in (
 
 @unhurried
 @given(place=PLACES, value=JSON)
+@example("web.domains", ["\x1f\xa0"])
 def test_any_value_anywhere_is_accepted_or_explained(place: str, value: Any) -> None:
     """Promise: no configuration ends in a traceback, and each problem is one printable line."""
     try:
