@@ -1,6 +1,6 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast lint bench lock
+.PHONY: help demo demo-down test test-fast test-plugin lint bench lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
@@ -25,6 +25,10 @@ test: ## run every test, with a real engine and real servers
 
 test-fast: ## run the tests that need no server and take no seconds each
 	@$(RUN) python -m pytest -m 'not e2e and not slow' $(PYTEST)
+
+test-plugin: ## compare a command plugin with what the project needs of it: PLUGIN=path; without it, the stand-in
+	@$(SETUP) all
+	@$(RUN) python -m pytest tests/plugins $(PYTEST)
 
 lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what host/ may use
 	@$(SETUP) lint

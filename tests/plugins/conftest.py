@@ -35,7 +35,10 @@ def plugin_environment(**changes: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def plugin_path() -> Path:
     """Return the file of the plugin under test."""
-    return Path(os.environ.get("PLUGIN") or STAND_IN)
+    path = Path(os.environ.get("PLUGIN") or STAND_IN).expanduser().absolute()
+    if not os.access(path, os.X_OK):
+        pytest.exit(f"PLUGIN names no program: {path}", returncode=2)
+    return path
 
 
 @pytest.fixture

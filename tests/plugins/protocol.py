@@ -19,7 +19,7 @@ from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[i
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -66,6 +66,22 @@ def bare(value: Any) -> Any:
     if isinstance(value, list):
         return [bare(item) for item in value]
     return value
+
+
+def still_runs(action: Callable[[], object], seconds: float) -> bool:
+    """Tell whether the action, which is started in a thread, has neither ended nor failed after so many seconds."""
+    ended = threading.Event()
+
+    def act() -> None:
+        try:
+            action()
+        except PluginError:
+            pass
+        finally:
+            ended.set()
+
+    threading.Thread(target=act, daemon=True).start()
+    return not ended.wait(seconds)
 
 
 @dataclass(frozen=True)
@@ -160,7 +176,13 @@ class Plugin:
         threading.Thread(target=self._collect, daemon=True).start()
         self._channel = grpc.insecure_channel(
             f"127.0.0.1:{self.greeting.strip()}",
-            options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                # The text of an error travels in the metadata; the engine takes 16 MiB of it.
+                ("grpc.max_metadata_size", 16 * 1024 * 1024),
+                ("grpc.absolute_max_metadata_size", 16 * 1024 * 1024),
+            ],
         )
         self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
         self.abilities = self._call(

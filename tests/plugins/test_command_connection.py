@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.plugins.hosts import Host, ObedientHost, free_port, make_key
-from tests.plugins.protocol import REMOTE_COMMAND, Json, PluginError
+from tests.plugins.protocol import REMOTE_COMMAND, Json, PluginError, still_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.plugins.protocol import Plugin
@@ -61,6 +62,14 @@ def test_only_the_type_of_the_pinned_key_is_offered(plugin: Plugin, host: Host) 
         "after 0 failed attempts: ssh: handshake failed: ssh: no common algorithm for host key; "
         "we offered: [ecdsa-sha2-nistp256"
     )
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_keys_of_the_newer_kinds_can_be_pinned(plugin: Plugin, tmp_path: Path, kind: str) -> None:
+    """So these are what the project's settings ask for."""
+    host = ObedientHost(tmp_path, host_key=make_key(kind))
+    assert reach(plugin, host.connection()) == "reached"
+    host.close()
 
 
 def test_a_pinned_rsa_key_offers_only_the_old_algorithm(plugin: Plugin, tmp_path: Path) -> None:
@@ -196,6 +205,11 @@ def test_a_dead_agent_fails_even_with_a_key(start_plugin: Callable[..., Plugin],
     assert obedient.dials == 0
 
 
+def test_an_empty_variable_names_no_agent(start_plugin: Callable[..., Plugin], obedient: ObedientHost) -> None:
+    """So a program that may not unset it can empty it."""
+    assert reach(start_plugin(SSH_AUTH_SOCK=""), obedient.connection()) == "reached"
+
+
 # -- how often it tries
 
 
@@ -249,6 +263,32 @@ def test_a_cancellation_ends_endless_attempts(start_plugin: Callable[..., Plugin
     assert refusal(plugin, obedient.connection(port=free_port(), dialErrorLimit=-1)) == "context canceled"
 
 
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """Give a port of 127.0.0.1 that takes no connection: its queue has one place, and that is taken."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        yield int(listener.getsockname()[1])
+
+
+def test_a_dial_is_given_up_after_its_timeout(plugin: Plugin, obedient: ObedientHost, deaf: int) -> None:
+    """A host that drops packets costs one timeout an attempt."""
+    started = time.monotonic()
+    text = refusal(plugin, obedient.connection(port=deaf, perDialTimeout=1))
+    assert text == f"after 0 failed attempts: dial tcp 127.0.0.1:{deaf}: i/o timeout"
+    assert 0.9 < time.monotonic() - started < 3
+
+
+def test_no_timeout_bounds_the_greeting(start_plugin: Callable[..., Plugin], obedient: ObedientHost) -> None:
+    """A host that takes the connection and then says nothing is waited for without end."""
+    plugin = start_plugin()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connection = obedient.connection(port=silent.getsockname()[1], perDialTimeout=1)
+        assert still_runs(lambda: reach(plugin, connection, timeout=1), seconds=3)
+
+
 # -- through a proxy
 
 
@@ -279,6 +319,30 @@ def test_a_proxy_with_another_host_key_is_refused(
     text = refusal(plugin, obedient.connection(proxy=through(bastion, hostKey=make_key().public)))
     assert text == "proxy: after 0 failed attempts: ssh: handshake failed: ssh: host key mismatch"
     assert obedient.dials == 0
+
+
+def test_without_a_pinned_key_any_proxy_is_trusted(
+    plugin: Plugin, obedient: ObedientHost, bastion: ObedientHost
+) -> None:
+    """This is why the project pins the bastion's key as well."""
+    assert reach(plugin, obedient.connection(proxy=through(bastion, hostKey=None))) == "reached"
+
+
+def test_a_dead_agent_of_the_proxy_fails_even_with_a_key(
+    plugin: Plugin, obedient: ObedientHost, bastion: ObedientHost
+) -> None:
+    """Before anybody is dialled."""
+    text = refusal(plugin, obedient.connection(proxy=through(bastion, agentSocketPath="/no/agent")))
+    assert text == "proxy: dial unix /no/agent: connect: no such file or directory"
+    assert (obedient.dials, bastion.dials) == (0, 0)
+
+
+def test_a_proxy_has_a_limit_of_its_own(plugin: Plugin, obedient: ObedientHost, bastion: ObedientHost) -> None:
+    """The one of the host behind it does not count for it."""
+    bastion.drops_after_dials = 1
+    connection = obedient.connection(proxy=through(bastion, dialErrorLimit=2))
+    assert reach(plugin, connection) == "reached"
+    assert [line.text for line in plugin.log if "retrying" in line.text] == ["Dial proxy 1/2 failed: retrying"]
 
 
 def test_a_host_behind_the_proxy_with_another_key_is_refused(

@@ -15,7 +15,7 @@ import pytest
 from pulumi import automation
 from pulumi_command import local, remote
 
-from tests.plugins.hosts import ObedientHost, make_key
+from tests.plugins.hosts import ObedientHost, free_port, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ class Program:
     triggers: list[str] = field(default_factory=lambda: ["first machine"])
     changes: dict[str, Any] = field(default_factory=dict)
     content: str = "one"
+    timeout: str | None = None
 
     def __call__(self) -> None:
         """Register the resources."""
@@ -57,7 +58,9 @@ class Program:
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             triggers=self.triggers,
-            opts=pulumi.ResourceOptions(additional_secret_outputs=["stderr"]),
+            opts=pulumi.ResourceOptions(
+                additional_secret_outputs=["stderr"], custom_timeouts=pulumi.CustomTimeouts(create=self.timeout)
+            ),
         )
         remote.CopyToRemote(
             "copy",
@@ -195,7 +198,9 @@ def test_a_failed_create_is_tried_again(stack: Stack) -> None:
     """It left nothing in the state."""
     good = stack.program.create
     stack.program.create = "echo why >&2; exit 3"
-    assert 'Process exited with status 3: running "echo why >&2; exit 3":' in stack.fails()
+    told = stack.fails()
+    assert 'Process exited with status 3: running "echo why >&2; exit 3":' in told
+    assert "canary" not in told
     assert "step" not in stack.state()
     stack.program.create = good
     stack.up()
@@ -225,6 +230,32 @@ def test_a_wrong_host_key_stops_the_run(stack: Stack) -> None:
     stack.program.changes = {"hostKey": make_key().public}
     assert "ssh: handshake failed: ssh: host key mismatch" in stack.fails()
     assert stack.log() == []
+
+
+def test_a_step_without_a_limit_waits_for_a_host_that_boots(stack: Stack) -> None:
+    """Its timeout is the resource's, and hears of a host that came in time."""
+    stack.program.host.drops_after_dials = 5
+    stack.program.changes, stack.program.timeout = {"dialErrorLimit": -1}, "30s"
+    assert stack.up() == {"create": 4}
+    assert "Dial 5/inf failed: retrying" in "".join(stack.printed)
+
+
+def test_a_step_without_a_limit_ends_at_its_timeout(stack: Stack) -> None:
+    """A host that never comes fails the step, and what needs it does not run."""
+    stack.program.changes, stack.program.timeout = {"dialErrorLimit": -1, "port": free_port()}, "2s"
+    assert "context deadline exceeded" in stack.fails()
+    assert "copy" not in stack.state()
+
+
+def test_a_refresh_sees_nothing_of_the_host(stack: Stack) -> None:
+    """Neither that a copy is gone nor that the host is: nobody is dialled. Drift is for the project to find."""
+    stack.up()
+    (stack.program.folder / "copied").unlink()
+    stack.program.host.close()
+    dials = stack.program.host.dials
+    assert set(dict(stack.stack.refresh().summary.resource_changes or {})) == {"same"}
+    assert stack.program.host.dials == dials
+    assert stack.up() == {"same": 4}
 
 
 def test_refresh_and_destroy(stack: Stack) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.plugins.conftest import plugin_environment
-from tests.plugins.protocol import REMOTE_COMMAND, Json, PluginError, bare, is_secret, secret
+from tests.plugins.hosts import RealHost
+from tests.plugins.protocol import REMOTE_COMMAND, Json, PluginError, bare, is_secret, secret, still_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +70,31 @@ def test_a_failure_quotes_the_command_and_shows_both_streams(plugin: Plugin, hos
     assert refusal(plugin, host, command) == (f'Process exited with status 7: running "{quoted}":\nout\na "b"\n')
 
 
-def test_the_log_is_line_by_line_and_by_mode(plugin: Plugin, host: Host) -> None:
-    """As for local commands."""
-    run(plugin, host, "echo out; sleep 0.2; echo err >&2", logging="stderr")
-    assert [(line.text, line.severity, line.passing) for line in plugin.log] == [("err", "info", True)]
+def test_a_failure_shows_everything_whatever_is_logged(plugin: Plugin, obedient: ObedientHost) -> None:
+    """However much it is, and not the standard input, unless the command repeats it."""
+    text = refusal(plugin, obedient, "cat >&2; seq 20000; exit 7", stdin="canary", logging="none")
+    assert text.count("\n") > 20000
+    assert "canary" in text
+    assert "canary" not in refusal(plugin, obedient, "cat > /dev/null; exit 7", stdin="canary")
+
+
+@pytest.mark.parametrize(
+    ("mode", "lines"),
+    [
+        (None, ["out", "err"]),
+        ("stdoutAndStderr", ["out", "err"]),
+        ("stdout", ["out"]),
+        ("stderr", ["err"]),
+        ("none", []),
+    ],
+)
+def test_the_log_gets_lines_of_the_streams_that_the_mode_names(
+    plugin: Plugin, host: Host, mode: str | None, lines: list[str]
+) -> None:
+    """Both, if nothing is said: this is why the project says stderr. The outputs have both in any case."""
+    state = run(plugin, host, "echo out; sleep 0.2; echo err >&2", **({"logging": mode} if mode else {}))
+    assert [(line.text, line.severity, line.passing) for line in plugin.log] == [(line, "info", True) for line in lines]
+    assert (state["stdout"], state["stderr"]) == ("out", "err")
 
 
 def test_a_variable_that_the_host_accepts_is_set(plugin: Plugin, host: Host) -> None:
@@ -86,6 +108,14 @@ def test_a_variable_that_the_host_refuses_fails_the_step(plugin: Plugin, obedien
     text = refusal(plugin, obedient, "echo $GREETING", environment={"GREETING": "hello"})
     assert text == 'could not set environment variable "GREETING": ssh: setenv failed'
     assert [(line.severity, line.passing, "GREETING" in line.text) for line in plugin.log] == [("error", False, True)]
+
+
+def test_a_usual_sshd_refuses_a_variable(plugin: Plugin, host: Host) -> None:
+    """It accepts the names under AcceptEnv and no other."""
+    if not isinstance(host, RealHost):
+        pytest.skip("the host of paramiko accepts what the test says")
+    text = refusal(plugin, host, "true", environment={"FAREWELL": "bye"})
+    assert text == 'could not set environment variable "FAREWELL": ssh: setenv failed'
 
 
 def test_previous_outputs_are_offered_and_refusal_is_a_warning(plugin: Plugin, obedient: ObedientHost) -> None:
@@ -121,6 +151,13 @@ def test_an_update_falls_back_to_create_and_a_delete_does_not(plugin: Plugin, ho
     assert file.read_text() == "x\nx\n"
     plugin.delete(REMOTE_COMMAND, {**state, "delete": f"rm {file}"})
     assert not file.exists()
+
+
+def test_an_update_of_its_own_runs_instead_of_create(plugin: Plugin, host: Host) -> None:
+    """The project sets none, so that a changed step is the same as a new one."""
+    old, new = checked(plugin, host, create="echo 1"), checked(plugin, host, create="echo 2", update="echo 3")
+    state = plugin.create(REMOTE_COMMAND, old).state
+    assert plugin.update(REMOTE_COMMAND, state, old, new)["stdout"] == "3"
 
 
 def test_commands_without_a_command_make_no_connection(plugin: Plugin, host: Host) -> None:
@@ -163,6 +200,13 @@ def test_a_timeout_of_the_resource_does_not_end_a_command(plugin: Plugin, host: 
     assert plugin.create(REMOTE_COMMAND, inputs, timeout=1).state["stdout"] == "done"
 
 
+def test_a_timeout_of_the_dial_does_not_end_a_command(plugin: Plugin, host: Host) -> None:
+    """Nor does it start anew with each line."""
+    connection = host.connection(perDialTimeout=1)
+    inputs = plugin.check(REMOTE_COMMAND, {"connection": connection, "create": "sleep 2; echo done"}).inputs
+    assert plugin.create(REMOTE_COMMAND, inputs).state["stdout"] == "done"
+
+
 def test_a_cancellation_does_not_end_a_command(start_plugin: Callable[..., Plugin], host: Host) -> None:
     """The official plugin has no way to stop it, either."""
     plugin = start_plugin()
@@ -181,12 +225,32 @@ def test_commands_run_side_by_side(plugin: Plugin, host: Host) -> None:
     assert time.monotonic() - started < 5
 
 
+def a_line_of(size: int) -> str:
+    """Return a command that writes a line of so many bytes."""
+    return f"head -c {size} /dev/zero | tr '\\0' x; echo"
+
+
+def test_a_line_below_64_kib_is_logged(plugin: Plugin, obedient: ObedientHost) -> None:
+    """One byte more is too much."""
+    assert len(run(plugin, obedient, a_line_of(65535))["stdout"]) == 65535
+    assert [len(line.text) for line in plugin.log] == [65535]
+
+
+@pytest.mark.parametrize("size", [65536, 70000])
+def test_a_line_of_64_kib_never_ends_well_where_it_is_logged(
+    start_plugin: Callable[..., Plugin], obedient: ObedientHost, size: int
+) -> None:
+    """The official plugin hangs for ever, the stand-in fails. Not logged, it is an output like any other."""
+    plugin, answers = start_plugin(), list[Json]()
+    still_runs(lambda: answers.append(run(plugin, obedient, a_line_of(size))), seconds=3)
+    assert not answers
+    assert len(run(plugin, obedient, a_line_of(size), logging="stderr")["stdout"]) == size
+
+
 @pytest.mark.usefixtures("stand_in_only")
 def test_a_line_of_64_kib_that_is_logged_is_refused(plugin: Plugin, obedient: ObedientHost) -> None:
-    """The official plugin hangs there; the stand-in says so. Not logged, it is an output like any other."""
-    command = "head -c 70000 /dev/zero | tr '\\0' x"
-    assert "a line of 65536 bytes or more" in refusal(plugin, obedient, command)
-    assert len(run(plugin, obedient, command, logging="none")["stdout"]) == 70000
+    """In words, since nobody learns anything from a test that hangs."""
+    assert "a line of 65536 bytes or more" in refusal(plugin, obedient, a_line_of(65536))
 
 
 def test_the_connections_secrets_are_in_no_message(plugin: Plugin, obedient: ObedientHost) -> None:

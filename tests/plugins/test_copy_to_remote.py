@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.plugins.protocol import ARCHIVE, ASSET, COPY_TO_REMOTE, SIGNATURE, Js
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.plugins.hosts import Host
+    from tests.plugins.hosts import Host, ObedientHost
     from tests.plugins.protocol import Plugin
 
 
@@ -195,6 +196,14 @@ def test_a_delete_leaves_the_copy(plugin: Plugin, host: Host, there: Path) -> No
     plugin.delete(COPY_TO_REMOTE, state)
     assert there.exists()
     assert host.logins() == before
+
+
+def test_a_copy_dials_anew_and_closes_its_connection(plugin: Plugin, obedient: ObedientHost, there: Path) -> None:
+    """Otherwise than a command."""
+    for content in ("one", "two"):
+        copy(plugin, obedient, text(content), there)
+    time.sleep(0.5)
+    assert [transport.is_active() for transport in obedient.open] == [False, False]
 
 
 def test_an_identity_is_eight_hex_digits_alone(plugin: Plugin, host: Host, there: Path) -> None:
