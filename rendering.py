@@ -89,7 +89,12 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     built = {"python": app.python, "gunicorn": app.gunicorn.version, "build": app.build, "static": app.static}
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
     host = web.domains[0].replace("*.", "www.", 1) if web.domains else "localhost"
-    health = {"host": host, **app.health.model_dump(include={"path", "status", "attempts", "seconds"})}
+    scheme, port = ("https", _port(settings)) if web.https else ("http", _plain_port(settings))
+    health = {
+        "scheme": scheme,
+        "host": host,
+        **app.health.model_dump(include={"path", "status", "attempts", "seconds"}),
+    }
     steps = {
         "base": _base(settings),
         "site": _site(settings),
@@ -121,7 +126,7 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     )
     return Plan(
         release=release,
-        url=f"https://{host}{_port(settings)}/",
+        url=f"{scheme}://{host}{port}/",
         archive=archive(settings, source),
         checks=checks,
         **steps,
@@ -140,6 +145,7 @@ def _base(settings: Settings) -> str:
         "root": settings.layout.root,
         "stack": f"flaskhost/{settings.stack}",
         "packages": list(app.packages),
+        "compiler": app.compiler,
         "uv": uv.split()[0].partition("==")[2],
     }
     umbrella = _render("etc/systemd/system/app.service.j2", app=app.name)
@@ -162,7 +168,7 @@ def _site(settings: Settings) -> str:
         # So that no application answers for names that are nobody's; the host enables it where it may.
         "/etc/nginx/sites-available/flaskhost-default": _render("etc/nginx/sites-available/flaskhost-default.j2"),
     }
-    return document.write("site", app.name, {"domains": list(web.domains)}, files)
+    return document.write("site", app.name, {"https": web.https, "domains": list(web.domains)}, files)
 
 
 def _release_files(settings: Settings) -> dict[str, str]:
@@ -196,6 +202,11 @@ def _home(settings: Settings) -> str:
 def _port(settings: Settings) -> str:
     """Return `:port` where visitors need it in the URL."""
     return f":{settings.server.https_port}" if settings.server.https_port != 443 else ""
+
+
+def _plain_port(settings: Settings) -> str:
+    """Return `:port` where visitors need it in the URL of a site without TLS."""
+    return f":{settings.server.http_port}" if settings.server.http_port != 80 else ""
 
 
 def _render(template: str, **values: Any) -> str:

@@ -163,6 +163,11 @@ class App(Group):
     packages: Annotated[tuple[rules.Package, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="Further packages of the distribution that the application needs."
     )
+    compiler: rules.Flag = Field(
+        default=True,
+        description="Whether the server has a compiler and the headers of Python, PostgreSQL and MySQL, for packages "
+        "that come without a wheel. Without it the first deploy is faster and the server smaller.",
+    )
     gunicorn: Gunicorn = Field(default_factory=Gunicorn, description="How the application server runs.")
     health: Health = Field(default_factory=Health, description="What a release must answer before visitors reach it.")
 
@@ -181,6 +186,11 @@ class Web(Group):
 
     domains: Annotated[tuple[rules.Domain, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="Host names of the site. Default: every name that reaches the server."
+    )
+    https: rules.Flag = Field(
+        default=True,
+        description="Whether the site has a certificate and sends visitors of http there. false serves plain http, "
+        "which is right only inside a network of your own or behind something that does TLS.",
     )
     body_size: rules.BodySize = Field(default="10m", description="Largest request body, as Nginx writes it; 0: any.")
     timeout: Annotated[rules.Number, rules.within(1, 86400, "seconds")] = Field(

@@ -33,13 +33,13 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(path: Path, host: str, url: str, timeout: float) -> Tuple[Optional[int], str]:
+def ask(path: Path, check: Dict[str, Any], timeout: float) -> Tuple[Optional[int], str]:
     """Ask once; return the status and the start of the answer, or None and why there was none."""
-    connection = UnixConnection(path, host, timeout)
-    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}
+    connection = UnixConnection(path, check["host"], timeout)
+    headers = {"X-Forwarded-Proto": check["scheme"], "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}
     try:
         connection.request(
-            "GET", url, headers={**headers, "User-Agent": "flaskhost-health-check", "Connection": "close"}
+            "GET", check["path"], headers={**headers, "User-Agent": "flaskhost-health-check", "Connection": "close"}
         )
         answer = connection.getresponse()
         return answer.status, _beginning(answer.read(MOST_BYTES)).strip()
@@ -60,7 +60,8 @@ def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
 
     Args:
         path: socket of the slot.
-        check: host (for the Host header), path, status (expected), attempts (answers in a row), seconds (deadline).
+        check: scheme and host (as a visitor would ask), path, status (expected), attempts (answers in a row), seconds
+            (deadline).
         gave_up: returns why there is no use in waiting on (the unit died), or None.
         progress: told how it went.
 
@@ -99,9 +100,7 @@ def _ask_until(
 ) -> Tuple[Optional[int], str]:
     """Ask once, and look after the service meanwhile: the socket takes a question even while nobody can answer it."""
     answers: List[Tuple[Optional[int], str]] = []
-    asking = threading.Thread(
-        target=lambda: answers.append(ask(path, check["host"], check["path"], ASK_SECONDS)), daemon=True
-    )
+    asking = threading.Thread(target=lambda: answers.append(ask(path, check, ASK_SECONDS)), daemon=True)
     asking.start()
     asking.join(LOOK_SECONDS)
     while not answers and time.monotonic() < until and not gave_up():

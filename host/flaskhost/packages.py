@@ -14,19 +14,9 @@ from flaskhost.shell import Failure, run
 SUPPORTED: Dict[str, Tuple[str, ...]] = {"debian": ("11", "12", "13"), "ubuntu": ("20.04", "22.04", "24.04")}
 
 # reference/deployment-sop.txt, section 3 "System Packages Required", and what the verbs themselves call.
-REQUIRED = (
-    "python3",
-    "python3-pip",
-    "python3-venv",
-    "python3-dev",
-    "build-essential",
-    "libpq-dev",
-    "nginx",
-    "git",
-    "openssl",
-    "ca-certificates",
-    "iproute2",
-)
+REQUIRED = ("python3", "python3-pip", "python3-venv", "nginx", "git", "openssl", "ca-certificates", "iproute2")
+# For packages of the application that come without a wheel.
+COMPILER = ("build-essential", "python3-dev", "libpq-dev")
 # The document's libmysqlclient-dev is called differently on Debian, where MariaDB provides it.
 MYSQL = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}
 
@@ -52,9 +42,9 @@ def distribution(release_file: Path) -> Tuple[str, str]:
     return name, version
 
 
-def wanted(name: str, extra: Sequence[str]) -> List[str]:
+def wanted(name: str, extra: Sequence[str], *, compiler: bool) -> List[str]:
     """Return the packages that the distribution `name` shall have, with those that the stack asks for."""
-    return [*REQUIRED, MYSQL[name], *(package for package in extra if package not in REQUIRED)]
+    return list(dict.fromkeys([*REQUIRED, *((*COMPILER, MYSQL[name]) if compiler else ()), *extra]))
 
 
 def install(packages: Sequence[str], progress: Progress) -> List[str]:

@@ -34,7 +34,7 @@ def ensure(engine: Engine) -> str:
     """See to it that the image is there; the reference to run."""
     base = image.ensure(engine, "auto")
     distribution = "ubuntu" if ":ubuntu-" in base else "debian"
-    script = INSTALL.format(packages=" ".join(packages.wanted(distribution, ())))
+    script = INSTALL.format(packages=" ".join(packages.wanted(distribution, (), compiler=True)))
     digest = hashlib.sha256(f"{base}\n{script}".encode()).hexdigest()[:12]
     reference = f"localhost/flaskhost/tests:{digest}"
     with image.only_one_at_a_time():

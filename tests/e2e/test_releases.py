@@ -78,6 +78,19 @@ def test_a_changed_gunicorn_setting_is_a_release_of_its_own(stack: Stack) -> Non
     assert workers == 3
 
 
+def test_a_site_can_do_without_tls_and_with_it_again(stack: Stack) -> None:
+    """`web.https: false` serves the pages on port 80 themselves; the release is not touched by that."""
+    stack.deploy(GOOD)
+    active = stack.host.active()
+    stack.deploy(GOOD, web={"https": False})
+    assert stack.site.get("/health", plain=True).status == 200
+    assert stack.outputs()["url"] == f"http://localhost:{stack.ports['http_port']}/"
+    stack.deploy(GOOD, web={"https": True})
+    assert stack.site.get("/health", plain=True).status == 301
+    assert stack.site.get("/health").status == 200
+    assert stack.host.active() == active
+
+
 def test_the_way_back_builds_nothing_and_brings_everything_back(stack: Stack) -> None:
     """A rollback is the earlier values in the stack file: code, dependencies and environment, under load."""
     stack.deploy(GOOD, env={"SITE_TITLE": "Of the first release"})

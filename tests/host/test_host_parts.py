@@ -36,11 +36,14 @@ def test_each_supported_distribution_is_known(tmp_path: Path, name: str, version
     """Promise: Debian 11 to 13 and Ubuntu 20.04 to 24.04 are told from each other and get their own names."""
     (tmp_path / "os-release").write_text(f'NAME="x"\nID={name}\nVERSION_ID="{version}"\n')
     assert packages.distribution(tmp_path / "os-release") == (name, version)
-    wanted = packages.wanted(name, ["nginx", "libvips42"])
+    wanted = packages.wanted(name, ["nginx", "libvips42"], compiler=True)
     assert len(set(wanted)) == len(wanted)
     assert {"nginx", "python3-venv", "libpq-dev", "build-essential", "libvips42"} <= set(wanted)
     mysql = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}[name]
     assert [one for one in wanted if "mysql" in one] == [mysql]
+    without = packages.wanted(name, ["libpq-dev"], compiler=False)
+    assert not {"build-essential", "python3-dev", mysql} & set(without)
+    assert {"nginx", "libpq-dev"} <= set(without)
 
 
 def test_the_supported_distributions_are_these() -> None:
@@ -203,7 +206,14 @@ def test_a_program_that_fails_is_told_with_its_words_and_output() -> None:
 
 def asked(attempts: int = 3, seconds: float = 5) -> dict[str, Any]:
     """Return what a stack asks of the health of a release."""
-    return {"host": "guestbook.example", "path": "/health?a=1", "status": 200, "attempts": attempts, "seconds": seconds}
+    return {
+        "scheme": "https",
+        "host": "guestbook.example",
+        "path": "/health?a=1",
+        "status": 200,
+        "attempts": attempts,
+        "seconds": seconds,
+    }
 
 
 def alive() -> str | None:

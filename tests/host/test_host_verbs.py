@@ -675,7 +675,7 @@ def test_a_person_sees_what_serves_and_what_is_kept(ready: Server) -> None:
 @pytest.fixture
 def deployed(ready: Server, monkeypatch: pytest.MonkeyPatch) -> rendering.Plan:
     """Return the plan of a release that serves; what Nginx answers is asked by the tests with a real server."""
-    for name in ("_https", "_redirect"):
+    for name in ("_http", "_https", "_redirect"):
         monkeypatch.setattr(f"flaskhost.verbs.checks.{name}", lambda _asked: (True, "answers"))
     plan = ready.release("v1", env={}, secrets={})
     for name in ("active/nginx.service", "enabled/nginx.service"):
@@ -683,6 +683,16 @@ def deployed(ready: Server, monkeypatch: pytest.MonkeyPatch) -> rendering.Plan:
     ready.set("facts/guestbook-gunicorn@blue.service", f"NRestarts=0\nMainPID={os.getpid()}\n")
     (ready.root / "var/log/nginx/guestbook-access.log").write_text("a request\n")
     return plan
+
+
+def test_a_site_without_tls_is_looked_at_as_its_visitors_do(ready: Server, deployed: rendering.Plan) -> None:
+    """Promise: no certificate is made and none is asked for."""
+    plain = scenario.plan(web__https=False, env={}, secrets={})
+    ready.do(plain.site)
+    assert not (ready.root / "etc/flaskhost/guestbook/tls").exists()
+    found = ready.do(plain.checks, release=deployed.release)["checks"]
+    assert "http" in found
+    assert not {"https", "redirect to https"} & set(found)
 
 
 def test_the_checks_look_at_every_point(ready: Server, deployed: rendering.Plan) -> None:

@@ -118,6 +118,8 @@ SAME: dict[str, dict[str, Any]] = {
     "keep": {"app__keep": 9},
     "domains": {"web__domains": ["other.example"]},
     "body size": {"web__body_size": "1m"},
+    "tls": {"web__https": False},
+    "compiler": {"app__compiler": False},
     "packages": {"app__packages": ["libvips42"]},
     "migrations": {"app__migrate": "none"},
     "ports": {"server__https_port": 8443},
@@ -231,6 +233,8 @@ def test_the_url_is_where_the_application_is() -> None:
     """Promise: the output `url` can be opened: with the port where one is needed."""
     assert scenario.plan().url == "https://guestbook.example:20443/"
     assert scenario.plan(server__https_port=443).url == "https://guestbook.example/"
+    assert scenario.plan(web__https=False).url == "http://guestbook.example:20080/"
+    assert scenario.plan(web__https=False, server__http_port=80).url == "http://guestbook.example/"
 
 
 def test_every_document_is_for_its_verb_and_application() -> None:

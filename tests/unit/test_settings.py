@@ -233,6 +233,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("app.source.folder", "a\nb", "must be a folder on this machine"),
     ("app.version", "v1.0.0", "must not be given for a folder"),
     ("app.commit", COMMIT, "must not be given for a folder"),
+    ("app.compiler", "gcc", "must be true or false (got 'gcc')"),
+    ("web.https", 443, "must be true or false (got 443)"),
     ("app.allow_branch", "perhaps", "must be true or false (got 'perhaps')"),
     ("app.python", 3.1, "must be text, and YAML reads this as a number (got 3.1): write it in quotes"),
     ("app.python", "2.7", "must be 3.N or 3.N.P"),

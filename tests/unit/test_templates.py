@@ -30,6 +30,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "a factory": {"app__wsgi": "wsgi:create_app('a', b=1)"},
     "www": {"layout__root": "/var/www"},
     "usual port": {"server__https_port": 443},
+    "plain http": {"web__https": False},
     "no environment": {"env": {}, "secrets": {}},
 }
 Files = dict[str, str]
@@ -149,6 +150,14 @@ def test_the_port_is_in_the_redirect_where_a_visitor_needs_it() -> None:
     name = "/etc/nginx/sites-available/guestbook"
     assert "return 301 https://$host:20443$request_uri;" in rendered()[name]
     assert "return 301 https://$host$request_uri;" in rendered(server__https_port=443)[name]
+
+
+def test_a_site_without_tls_names_no_certificate_and_sends_nobody_away() -> None:
+    """Promise: behind a balancer, or inside, the pages themselves are on port 80."""
+    text = rendered(web__https=False)["/etc/nginx/sites-available/guestbook"]
+    assert text.count("server {") == 1
+    assert "listen 80;" in text
+    assert not [word for word in ("ssl", "listen 443", "return 301") if word in text]
 
 
 def test_the_site_has_the_headers_that_the_application_needs() -> None:

@@ -27,13 +27,17 @@ UNUSED_SECONDS = 24 * 3600
 
 
 def base(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Set up the host for one application. Input: root, stack, packages, uv, and the umbrella unit as a file."""
+    """Set up the host for one application.
+
+    Input: root, stack, packages, compiler (whether there shall be one), uv, and the umbrella unit as a file.
+    """
     paths = layout.Layout(asked.app, asked["root"])
     name, version = packages.distribution(paths.at("/etc/os-release"))
     directory(paths.at("/etc/flaskhost"))
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
         _claim(paths, asked["stack"], asked["root"])
-        installed = packages.install(packages.wanted(name, asked["packages"]), progress)
+        wanted = packages.wanted(name, asked["packages"], compiler=asked["compiler"])
+        installed = packages.install(wanted, progress)
         progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
         accounts.ensure(asked.app, str(paths.home), progress)
         _folders(paths)

@@ -29,8 +29,7 @@ def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
         ("starts at boot", lambda: _boot(paths)),
         ("nginx", _nginx),
         ("health", lambda: _health(paths, asked)),
-        ("https", lambda: _https(asked)),
-        ("redirect to https", lambda: _redirect(asked)),
+        *_visits(asked),
         ("environment", lambda: _environment(paths)),
         ("logs", lambda: _logs(paths)),
         ("error log", lambda: _errors(paths, begin)),
@@ -77,8 +76,24 @@ def _nginx() -> Finding:
 
 def _health(paths: layout.Layout, asked: Document) -> Finding:
     check = asked["health"]
-    status, text = health.ask(paths.run / "gunicorn.sock", check["host"], check["path"], ASK_SECONDS)
+    status, text = health.ask(paths.run / "gunicorn.sock", check, ASK_SECONDS)
     return status == check["status"], f"{check['path']} answers {status} over {paths.run}/gunicorn.sock: {text}"
+
+
+def _visits(asked: Document) -> List[Tuple[str, Callable[[], Finding]]]:
+    """Return how visitors come in."""
+    if asked["health"]["scheme"] == "http":
+        return [("http", lambda: _http(asked))]
+    return [("https", lambda: _https(asked)), ("redirect to https", lambda: _redirect(asked))]
+
+
+def _http(asked: Document) -> Finding:
+    check = asked["health"]
+    connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=ASK_SECONDS)
+    connection.request("GET", check["path"], headers={"Host": check["host"]})
+    status = connection.getresponse().status
+    connection.close()
+    return status == check["status"], f"http://{check['host']}{check['path']} answers {status} through Nginx"
 
 
 def _https(asked: Document) -> Finding:

@@ -25,7 +25,7 @@ GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 
 
 def site(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Install the site, checked by `nginx -t` first. Input: domains, and the files below /etc/nginx."""
+    """Install the site, checked by `nginx -t` first. Input: https, domains, and the files below /etc/nginx."""
     paths = layout.known(asked.app)
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
         # Stands there from the first change until Nginx has loaded it: a killed try is made up for, and what it had
@@ -36,7 +36,7 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
         if changed:
             before.update(json.loads(pending.read_text()))
         write(pending, json.dumps(before), mode=0o600)
-        made = _certificate(paths.etc / "tls", asked["domains"])
+        made = asked["https"] and _certificate(paths.etc / "tls", asked["domains"])
         # For names that no site claims; all applications of the host share it.
         made = _certificate(paths.at("/etc/flaskhost/tls"), ["invalid"]) or made
         if made:
