@@ -79,6 +79,7 @@ class Front:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "LC_ALL": "C"},
+            bufsize=0,  # a line that a test reads itself takes nothing of the rest along
         )
         assert self.process.stdin is not None
         self.process.stdin.write(asked.encode())
