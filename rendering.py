@@ -88,7 +88,7 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     code = {"version": source.version, "commit": source.commit, "tree": source.tree}
     built = {"python": app.python, "gunicorn": app.gunicorn.version, "build": app.build, "static": app.static}
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
-    host = web.domains[0].replace("*.", "www.", 1) if web.domains else "localhost"
+    host = web.domains[0].replace("*.", "www.", 1) if web.domains else settings.server.public_name
     scheme, port = ("https", _port(settings)) if web.https else ("http", _plain_port(settings))
     health = {
         "scheme": scheme,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import socket
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pulumi
@@ -35,7 +37,8 @@ def load() -> settings.Settings:
         found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret)
     except settings.ConfigurationError as error:
         stop(str(error))
-    refuse_stand_in(found.server.kind)
+    refuse_stand_in(found.server)
+    refuse_dead_agent()
     return found
 
 
@@ -47,13 +50,36 @@ def _value(text: str) -> Any:
         return text
 
 
-def refuse_stand_in(kind: str) -> None:
-    """End the program where the stand-in of the command plugin would act on anything but a local container."""
-    if kind != "local" and os.environ.get(STAND_IN):
+def refuse_stand_in(server: settings.LocalServer | settings.ExistingServer) -> None:
+    """End the program where the stand-in of the command plugin would act on another machine than this one."""
+    here = isinstance(server, settings.LocalServer) or _is_here(server.address)
+    if not here and os.environ.get(STAND_IN):
         stop(
-            f"flaskhost:server.kind: {kind} needs the official plugin `command`, and only the stand-in for tests is "
-            "here: install it with `pulumi plugin install resource command 1.2.1`"
+            f"flaskhost:server.kind: {server.kind} needs the official plugin `command`, and only the stand-in for "
+            "tests is here: install it with `pulumi plugin install resource command 1.2.1`"
         )
+
+
+def _is_here(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def refuse_dead_agent() -> None:
+    """End the program where the plugin would fail at an SSH agent that is gone, although every login has its key.
+
+    `./pulumi` takes the variable out of the environment; a Pulumi that was called by itself has it still.
+    """
+    path = os.environ.get("SSH_AUTH_SOCK")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX) as agent:
+        try:
+            agent.connect(path)
+        except OSError as error:
+            stop(f"SSH_AUTH_SOCK: no agent answers there ({path}: {error}): use ./pulumi, or unset the variable")
 
 
 def resolve(app: settings.App, *, base: Path, cache: Path) -> sources.Resolved:

@@ -26,6 +26,37 @@ BOOT_TIMEOUT = "10m"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Bastion:
+    """The host through which another one is reached.
+
+    Attributes:
+        address: name or IP address.
+        port: of SSH.
+        user: who logs in.
+        private_key: OpenSSH format.
+        host_key: the only key that it may show.
+    """
+
+    address: str
+    port: int
+    user: str
+    private_key: pulumi.Input[str]
+    host_key: str
+
+    def connection(self, dial_error_limit: int) -> remote.ProxyConnectionArgs:
+        """Return how a step connects to it first."""
+        return remote.ProxyConnectionArgs(
+            host=self.address,
+            port=self.port,
+            user=self.user,
+            private_key=self.private_key,
+            host_key=self.host_key,
+            dial_error_limit=dial_error_limit,
+            per_dial_timeout=DIAL_SECONDS,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Host:
     """One reachable Linux machine, with a pinned SSH host key.
 
@@ -36,7 +67,9 @@ class Host:
         private_key: OpenSSH format.
         host_key: the only key that the host may show, as `ssh-ed25519 AAAA…`.
         identity: changes with the machine, not with its address: a new machine gets every step again.
-        resource: what has to be there before the first connection.
+        resource: what has to be there before the first connection, if Pulumi makes it.
+        bastion: what it is reached through.
+        boots: whether it may still be starting, so that the first step waits for it.
     """
 
     address: pulumi.Input[str]
@@ -45,7 +78,9 @@ class Host:
     private_key: pulumi.Input[str]
     host_key: pulumi.Input[str]
     identity: pulumi.Input[str]
-    resource: pulumi.Resource
+    resource: pulumi.Resource | None = None
+    bastion: Bastion | None = None
+    boots: bool = False
 
     @property
     def sudo(self) -> str:
@@ -54,14 +89,17 @@ class Host:
 
     def connection(self, dial_error_limit: int = 3) -> remote.ConnectionArgs:
         """Return how a step connects; `dial_error_limit` -1 tries until the step's own timeout."""
+        # Behind a bastion only the first try can tell what is wrong: further ones use its broken connection.
+        own_limit = 0 if self.bastion else dial_error_limit
         return remote.ConnectionArgs(
             host=self.address,
             port=self.port,
             user=self.user,
             private_key=self.private_key,
             host_key=self.host_key,
-            dial_error_limit=dial_error_limit,
+            dial_error_limit=own_limit,
             per_dial_timeout=DIAL_SECONDS,
+            proxy=self.bastion.connection(dial_error_limit) if self.bastion else None,
         )
 
 
@@ -144,8 +182,9 @@ class Deploy:
             to: where it goes, relative to the login user's home; folders on the way are made.
             parent: component that the step belongs to.
             after: what has to be done before.
-            boots: whether the host may still be starting.
+            boots: whether it is the step that waits for a host that is starting.
         """
+        boots = boots and self.host.boots
         timeouts = pulumi.CustomTimeouts(create=BOOT_TIMEOUT) if boots else None
         return remote.CopyToRemote(
             name,
@@ -162,4 +201,5 @@ class Deploy:
         after: Sequence[pulumi.Resource],
         timeouts: pulumi.CustomTimeouts | None = None,
     ) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=parent, depends_on=[self.host.resource, *after], custom_timeouts=timeouts)
+        first = [self.host.resource] if self.host.resource else []
+        return pulumi.ResourceOptions(parent=parent, depends_on=[*first, *after], custom_timeouts=timeouts)

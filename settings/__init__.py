@@ -14,6 +14,9 @@ from pydantic import ValidationError
 
 from settings.models import (
     App,
+    Bastion,
+    Credentials,
+    ExistingServer,
     FolderSource,
     Group,
     Gunicorn,
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
 __all__ = [
     "NAMESPACE",
     "App",
+    "Bastion",
     "ConfigurationError",
+    "Credentials",
+    "ExistingServer",
     "FolderSource",
     "Group",
     "Gunicorn",
@@ -103,8 +109,11 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     field is wrong, and all problems are to be shown at once.
     """
     server, app, web, env, secrets = (_group(given.config, name) for name in ("server", "app", "web", "env", "secrets"))
-    yield from _ports(given, server)
-    yield from _container(given, stack)
+    if server.get("kind") == "existing":
+        yield from _logins(given, server, stack)
+    else:
+        yield from _ports(given, server)
+        yield from _container(given, stack)
     yield from _version(given, app, stack)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
@@ -128,10 +137,27 @@ def _encrypted(given: Given, stack: str) -> Iterator[Problem]:
 
     Pulumi could demand it (`secret: true` in Pulumi.yaml), but then also from a stack that has no secret at all.
     """
-    for name, key in (("secrets", f"--path {NAMESPACE}:secrets.NAME"), ("digest_key", f"{NAMESPACE}:digest_key")):
+    groups = ("secrets", "credentials")
+    keys = {**{name: f"--path {NAMESPACE}:{name}.NAME" for name in groups}, "digest_key": f"{NAMESPACE}:digest_key"}
+    for name, key in keys.items():
         if given.config.get(name) and name not in given.secret_keys:
             fix = f"take it out, and set it with: ./pulumi config set --secret {key} --stack {stack}"
             yield given.problem((name,), "must be encrypted", fix)
+
+
+def _logins(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Problem]:
+    """Yield what is missing or too much for a login at an existing server."""
+    credentials = _group(given.config, "credentials")
+    if not credentials.get("ssh_key"):
+        command = f"./pulumi config set --secret --path {NAMESPACE}:credentials.ssh_key --stack {stack} < KEYFILE"
+        fix = f"hand over the private key of a pair that was made for this stack: {command}"
+        yield Problem(("credentials", "ssh_key"), "must be given for a server of kind existing", NOTHING, fix)
+    if credentials.get("sudo_password") and server.get("user", "root") == "root":
+        rule = "must not be given where root logs in"
+        yield given.problem(("credentials", "sudo_password"), rule, "remove it, or write server.user")
+    if credentials.get("bastion_key") and server.get("bastion") is None:
+        rule = "must not be given where there is no server.bastion"
+        yield given.problem(("credentials", "bastion_key"), rule, "remove it, or write server.bastion")
 
 
 def _ports(given: Given, server: Mapping[str, Any]) -> Iterator[Problem]:

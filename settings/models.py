@@ -7,7 +7,7 @@ person who writes a stack file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -43,6 +43,92 @@ class LocalServer(Group):
         default=False,
         description="Whether the server also trusts the extra certificate authorities of this machine; needed where "
         "a company's proxy opens TLS connections.",
+    )
+
+    public_name: ClassVar[str] = "localhost"
+    """By which visitors reach it where the site has no domain."""
+
+
+class Bastion(Group):
+    """The host through which a server is reached that this machine cannot reach itself."""
+
+    address: rules.Address = Field(description="Its name or IP address, without user and port.")
+    port: rules.Port = Field(default=22, description="Its port for SSH.")
+    user: rules.LoginUser = Field(
+        default="root", description="The user who logs in there; it has to do nothing but pass connections on."
+    )
+    host_key: rules.HostKey = Field(
+        description="The public SSH host key of the bastion, as ssh-keyscan prints it; no other host is trusted."
+    )
+
+
+class ExistingServer(Group):
+    """A server that is there already and reached over SSH: Ubuntu 20.04 to 24.04, or Debian 11 to 13."""
+
+    kind: Literal["existing"] = Field(
+        description="Where the server comes from: existing is a host with Ubuntu or Debian that is reached over SSH."
+    )
+    address: rules.Address = Field(description="Its name or IP address, without user and port.")
+    port: rules.Port = Field(default=22, description="Its port for SSH. Another one replaces nothing.")
+    user: rules.LoginUser = Field(
+        default="root",
+        description="The user who logs in: root, or one who may use sudo, with credentials.sudo_password where sudo "
+        "asks for a password.",
+    )
+    host_key: rules.HostKey = Field(
+        description="Its public SSH host key, as ssh-keyscan prints it; no other host is trusted. It is what makes the "
+        "host this one: another key is another machine, on which everything is made anew."
+    )
+    bastion: Bastion | None = Field(
+        default=None, description="The host through which it is reached; null where it is reached directly."
+    )
+
+    http_port: ClassVar[int] = 80
+    https_port: ClassVar[int] = 443
+    """Visitors reach Nginx itself, on the ports that need no saying."""
+
+    @property
+    def public_name(self) -> str:
+        """By which visitors reach it where the site has no domain; an IPv6 address in brackets, as in a URL."""
+        return f"[{self.address}]" if ":" in self.address else self.address
+
+
+def _kind_of_server(value: Any) -> str | None:
+    """Tell which kind of server is meant, so that errors speak about that one; None where nothing tells."""
+    if isinstance(value, Mapping):
+        return value.get("kind") if value.get("kind") in KINDS_OF_SERVER else None
+    return value.kind if isinstance(value, LocalServer | ExistingServer) else "local"
+
+
+Server = Annotated[
+    Annotated[LocalServer, Tag("local")] | Annotated[ExistingServer, Tag("existing")], Discriminator(_kind_of_server)
+]
+KINDS_OF_SERVER = ("local", "existing")
+
+
+class Credentials(Group):
+    """What flaskhost itself logs in with. Every value is encrypted, and no message and no preview shows it."""
+
+    ssh_key: rules.PrivateKey | None = Field(
+        default=None,
+        repr=False,
+        description="Private SSH key of server.user, without a passphrase: the stack's own, not a person's.",
+    )
+    bastion_key: rules.PrivateKey | None = Field(
+        default=None, repr=False, description="Private SSH key of server.bastion.user. Default: ssh_key."
+    )
+    sudo_password: rules.Password | None = Field(
+        default=None, repr=False, description="Password that sudo asks server.user for; not needed with NOPASSWD."
+    )
+    deploy_key: rules.PrivateKey | None = Field(
+        default=None,
+        repr=False,
+        description="Private SSH key with which the server reads the repository; for app.source.via: server.",
+    )
+    git_token: rules.Token | None = Field(
+        default=None,
+        repr=False,
+        description="Token with which the server reads a repository at https://…; for app.source.via: server.",
     )
 
 
@@ -214,7 +300,10 @@ class Settings(Group):
     """Everything that a stack says."""
 
     stack: str = Field(description="Name of the stack.")
-    server: LocalServer = Field(description="Where the application runs.")
+    server: Server = Field(description="Where the application runs.")
+    credentials: Credentials = Field(
+        default_factory=Credentials, repr=False, description="What flaskhost itself logs in with, encrypted."
+    )
     app: App = Field(description="The application: its code and how it is built and run.")
     web: Web = Field(default_factory=Web, description="How visitors reach the application.")
     env: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
@@ -225,6 +314,11 @@ class Settings(Group):
         default={}, repr=False, description="Environment of the application that is encrypted."
     )
     layout: Layout = Field(default_factory=Layout, description="Where things lie on the server.")
+    purge: rules.Flag = Field(
+        default=False,
+        description="Whether pulumi destroy also removes uploads, data and logs from the server. It counts as it was "
+        "at the last pulumi up.",
+    )
     digest_key: rules.DigestKey | None = Field(
         default=None,
         repr=False,

@@ -5,26 +5,25 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from settings import models
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from pydantic_core import ErrorDetails
 
 NAMESPACE = "flaskhost"
-ALWAYS_SECRET = frozenset({"secrets", "digest_key"})
+ALWAYS_SECRET = frozenset({"secrets", "digest_key", "credentials"})
 NOTHING = "nothing"
 LONGEST_SHOWN = 80
 """Characters of a value that a message repeats."""
 
 # Group by group in the order of Settings; what is unknown comes last.
 ORDER = [name for name in models.Settings.model_fields if name != "stack"]
-KINDS_OF_SERVER = ("local",)
-
 Place = tuple[str | int, ...]
 
 KEY = "[key]"
@@ -37,8 +36,10 @@ OTHER_WORDS = {"branch": "version", "tag": "version", "ref": "version", "hosts":
 
 # How to repair what is missing or of another kind.
 EXAMPLES: dict[Place, str] = {
-    ("server",): "write kind: local below flaskhost:server",
-    ("server", "kind"): f"write one of the kinds that there are: {', '.join(KINDS_OF_SERVER)}",
+    ("server",): "write kind: local below flaskhost:server, or kind: existing",
+    ("server", "kind"): f"write one of the kinds that there are: {', '.join(models.KINDS_OF_SERVER)}",
+    ("server", "address"): "write the server's name or IP address",
+    ("server", "bastion", "address"): "write the bastion's name or IP address",
     ("app",): "write at least name and source below flaskhost:app",
     ("app", "name"): "write a name such as guestbook",
     ("app", "source"): "write repository: or folder: below it",
@@ -146,8 +147,8 @@ def translated(error: ErrorDetails, given: Given) -> Problem:
     if kind == "extra_forbidden":
         # Not its value: who mistypes "secrets" has written a secret below the wrong key.
         return Problem(place, "is not a setting", repr(_cut(str(place[-1]))), _suggestion(place))
-    if kind == "missing":
-        return Problem(place, "must be given", NOTHING, _example(place))
+    if kind in ("missing", "union_tag_not_found"):
+        return _absent(place if kind == "missing" else (*place, "kind"), given)
     if kind == "literal_error":
         return given.problem(place, f"must be {context['expected']}", _example(place) if place in EXAMPLES else CHOOSE)
     if kind == "flaskhost" and error["loc"][-1] == KEY:
@@ -160,12 +161,43 @@ def translated(error: ErrorDetails, given: Given) -> Problem:
     return given.problem(place, rule, fix)
 
 
+def _absent(place: Place, given: Given) -> Problem:
+    """Return the problem of what must be there and is not, or is of no kind that there is."""
+    if place[-1] == "host_key":
+        return Problem(place, "must be given, since no host is trusted without its key", NOTHING, _scan(place, given))
+    if at(given.config, place) is None:
+        return Problem(place, "must be given", NOTHING, _example(place))
+    kinds = " or ".join(f"'{name}'" for name in models.KINDS_OF_SERVER)
+    return given.problem(place, f"must be {kinds}", _example(place))
+
+
 def _place(location: Place) -> Place:
-    """Return the place in the configuration: pydantic adds the kind of a source, and [key] behind a wrong name."""
+    """Return the place in the configuration: pydantic adds kinds of servers and sources, and [key] to a wrong name."""
     parts = list(location[:-1] if location[-1] == KEY else location)
     if parts[:2] == ["app", "source"] and len(parts) > 2:
         del parts[2]
+    if parts[0] == "server" and len(parts) > 1:
+        del parts[1]
     return tuple(parts)
+
+
+def _scan(place: Place, given: Given) -> str:
+    """Return how to obtain a missing host key, as a command to copy."""
+    above = at(given.config, place[:-1])
+    bastion = at(given.config, ("server", "bastion")) if len(place) == 2 else None
+    words = f"ssh-keyscan -p {_plain(above, 'port', 22)} -t ed25519 {_plain(above, 'address', 'ADDRESS')}"
+    if isinstance(bastion, Mapping):
+        # Only the bastion can reach it.
+        login = f"{_plain(bastion, 'user', 'root')}@{_plain(bastion, 'address', 'BASTION')}"
+        words = f"ssh -p {_plain(bastion, 'port', 22)} {login} {words}"
+    compare = "compare its fingerprint with the one that the server's console or owner shows"
+    return f"obtain it with `{words}`, {compare}, and write {place[-1]}: ssh-ed25519 AAAA…"
+
+
+def _plain(group: Any, name: str, default: str | int) -> str:
+    """Return a value that can stand in a command as it is, or the default."""
+    value = str(group.get(name, default)) if isinstance(group, Mapping) else str(default)
+    return value if re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", value) and not value.startswith("-") else str(default)
 
 
 def _example(place: Place) -> str:

@@ -7,6 +7,8 @@ break out; it is wide where rendering keeps any text exactly (environment values
 from __future__ import annotations
 
 import ast
+import base64
+import binascii
 import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +24,9 @@ def _words(text: str) -> frozenset[str]:
     """Return the words of a list that reads as text."""
     return frozenset(text.split())
 
+
+HOST_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+"""Kinds of SSH host keys that pulumi-command can pin: for RSA it offers only ssh-rsa, which today's hosts refuse."""
 
 KINDS_OF_REPOSITORY = "a path, https://…, ssh://…, user@host:path, file://… or example:NAME"
 
@@ -319,6 +324,75 @@ def repository(value: str) -> str:
     return value
 
 
+def address(value: str) -> str:
+    """Check the name or IP address of a host, without user, port and brackets."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        labels = value.split(".")
+        is_name = all(re.fullmatch(HOST_LABEL, label, re.IGNORECASE | re.ASCII) for label in labels)
+        if not is_name or len(value) > 253 or labels[-1].isdigit():
+            raise refusal(
+                "must be a host's name or IP address, without user, scheme and port",
+                "write it such as 203.0.113.7 or app1.example.com; user and port are settings beside it",
+            ) from None
+    return value
+
+
+def host_key(value: str) -> str:
+    """Return a host's public key as `kind base64`, from that or from a line of ssh-keyscan or of a .pub file."""
+    words = value.split()
+    at = next((number for number, word in enumerate(words[:2]) if re.match(r"(ssh|ecdsa|sk|rsa)-", word)), None)
+    if at is None or len(words) < at + 2 or not is_one_line(value.strip()):
+        rule = "must be a public SSH host key, not its fingerprint" if "SHA256:" in value else "must be an SSH host key"
+        raise refusal(rule, "write it as ssh-keyscan -t ed25519 ADDRESS prints it: ssh-ed25519 AAAA…")
+    kind, key = words[at : at + 2]
+    if kind not in HOST_KEYS:
+        what = "an RSA key would be offered as ssh-rsa alone, which today's servers refuse"
+        raise refusal(
+            f"must be an Ed25519 or ECDSA key ({what if 'rsa' in kind else 'other kinds are not known here'})",
+            "take the output of: ssh-keyscan -t ed25519 ADDRESS",
+        )
+    try:
+        # The key itself begins with its kind, after four bytes with the length of that (RFC 4253, section 6.6).
+        whole = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        whole = b""
+    if len(whole) < 50 or whole[4 : 4 + len(kind)] != kind.encode():
+        raise refusal("must be a whole SSH host key", "copy the line of ssh-keyscan again, to its end")
+    return f"{kind} {key}"
+
+
+def private_key(value: str) -> str:
+    """Check a private SSH key without a passphrase; its text ends with one newline, which some readers want."""
+    lines = [line.strip() for line in value.strip().splitlines()] or [""]
+    if lines[0] == "-----BEGIN ENCRYPTED PRIVATE KEY-----":
+        raise _WITH_PASSPHRASE
+    if not re.fullmatch(r"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----", lines[0]) or not lines[-1].startswith("-----END "):
+        raise refusal(
+            "must be the whole text of a private SSH key",
+            "hand the file without .pub over, as in: ./pulumi config set --secret --path "
+            "flaskhost:credentials.NAME --stack STACK < ~/.ssh/KEY",
+        )
+    body = "".join(line for line in lines[1:-1] if ":" not in line)
+    try:
+        inner = base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise refusal("must be the whole text of a private SSH key", "copy it again, with all of its lines") from None
+    # OpenSSH's own form names the cipher after a word of its own (PROTOCOL.key); PEM says it in a header.
+    magic = b"openssh-key-v1\0"
+    cipher = inner[len(magic) + 4 :][:4] if inner.startswith(magic) else b"none"
+    if cipher != b"none" or any(line.startswith("Proc-Type:") for line in lines):
+        raise _WITH_PASSPHRASE
+    return "\n".join(lines) + "\n"
+
+
+_WITH_PASSPHRASE = refusal(
+    "must be a private key without a passphrase",
+    "make a key for this stack alone: ssh-keygen -t ed25519 -N '' -f ~/.ssh/flaskhost",
+)
+
+
 def folder(value: str) -> str:
     """Check a folder of the workstation; any name that a file system takes."""
     if not value.strip() or value != value.strip() or not is_one_line(value) or len(value) > 1000:
@@ -483,6 +557,32 @@ Commit = Annotated[
             "take the output of: git rev-parse v1.0.0^{commit}",
         )
     ),
+]
+Address = Annotated[Text, AfterValidator(address)]
+HostKey = Annotated[Text, AfterValidator(host_key)]
+PrivateKey = Annotated[Text, AfterValidator(private_key)]
+LoginUser = Annotated[
+    Text,
+    AfterValidator(
+        matching(
+            r"[A-Za-z_][A-Za-z0-9._-]*",
+            "must be the name of a user: letters, digits, . _ -, at most 32",
+            "write root, or a user who may use sudo",
+            32,
+        )
+    ),
+]
+Password = Annotated[
+    Text,
+    AfterValidator(
+        matching(
+            r"[^\x00-\x1f\x7f]+", "must be one line without control characters", "set it again, with no newline", 500
+        )
+    ),
+]
+Token = Annotated[
+    Text,
+    AfterValidator(matching(r"[!-~]+", "must be visible ASCII characters without spaces", "copy the token again", 500)),
 ]
 ContainerName = Annotated[
     Text,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import settings
+from components.server.existing import Existing
 from components.server.local import LocalServer
 
 if TYPE_CHECKING:
     from components.remote import Host
-    from settings import Settings
 
 
-def provision(settings: Settings) -> Host:
+def provision(wanted: settings.Settings) -> Host:
     """Make the server that the stack asks for and return the host that it gives."""
-    return LocalServer(settings.app.name, settings).host
+    name, server = wanted.app.name, wanted.server
+    if isinstance(server, settings.ExistingServer):
+        return Existing(name, server, wanted.credentials).host
+    usual = settings.container_name(wanted.stack, name)
+    return LocalServer(name, server, usual).host

@@ -9,10 +9,9 @@ import pulumi
 from pulumi_command import local
 
 from components.remote import Host
-from settings import container_name
 
 if TYPE_CHECKING:
-    from settings import Settings
+    import settings
 
 PROGRAM = "python3 -m ops.local_server"
 
@@ -26,10 +25,11 @@ class LocalServer(pulumi.ComponentResource):
 
     host: Host
 
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Make the container of a stack; `settings.server` says with which image and ports."""
+    def __init__(
+        self, name: str, server: settings.LocalServer, usual: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """Make the container of a stack, called `usual` unless the settings name it."""
         super().__init__("flaskhost:server:Local", name, None, opts)
-        server = settings.server
         # Made once, then kept in the stack's state, encrypted.
         keys = local.Command(
             f"{name}-keys",
@@ -40,7 +40,7 @@ class LocalServer(pulumi.ComponentResource):
         )
         made = keys.stdout.apply(json.loads)
         wanted = {
-            "name": server.name or container_name(settings.stack, settings.app.name),
+            "name": server.name or usual,
             "image": server.image,
             "ssh_port": server.ssh_port,
             "http_port": server.http_port,
@@ -68,5 +68,6 @@ class LocalServer(pulumi.ComponentResource):
             # Not a secret, though it is printed by a command that was given some.
             identity=pulumi.Output.unsecret(container.stdout).apply(lambda line: str(json.loads(line)["id"])),
             resource=container,
+            boots=True,
         )
         self.register_outputs({"container": self.host.identity})

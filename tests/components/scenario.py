@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 from pathlib import Path
@@ -13,6 +14,20 @@ from sources import Resolved
 
 KEY = "0123456789abcdef0123456789abcdef"
 CANARY = "canary-4f1c02d9-of-the-tests"
+
+
+def _key(name: bytes) -> tuple[str, str]:
+    """Return a host key and a private key that look like ones."""
+    public = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + name * 32).decode()
+    private = base64.b64encode(b"openssh-key-v1\0\0\0\0\x04none" + name * 40).decode()
+    return (
+        f"ssh-ed25519 {public}",
+        f"-----BEGIN OPENSSH PRIVATE KEY-----\n{private}\n-----END OPENSSH PRIVATE KEY-----\n",
+    )
+
+
+HOST_KEY, PRIVATE_KEY = _key(b"a")
+OTHER_HOST_KEY, OTHER_PRIVATE_KEY = _key(b"b")
 BASELINE: dict[str, Any] = {
     "server": {"kind": "local"},
     "app": {

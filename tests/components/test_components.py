@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import runpy
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from components.server import provision
 from components.site import Site
 from host_command import HostCommand
 from tests.components import scenario
-from tests.components.recording import KEYS, Recorder, Registered, record
+from tests.components.recording import KEYS, Recorder, Registered, is_secret, plain, record
+from tests.components.scenario import HOST_KEY, OTHER_HOST_KEY, OTHER_PRIVATE_KEY, PRIVATE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -333,12 +335,94 @@ def test_secrets_in_plain_text_are_refused(folder: dict[str, Any], monkeypatch: 
         record(main)
 
 
-def test_the_stand_in_is_for_local_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: what stands for the official plugin in tests never touches a real server; the message says why."""
+EXISTING: dict[str, Any] = {
+    "server__kind": "existing",
+    "server__address": "203.0.113.7",
+    "server__host_key": HOST_KEY,
+    "credentials__ssh_key": PRIVATE_KEY,
+}
+BASTION = {"address": "bastion.example.com", "port": 2222, "user": "jump", "host_key": HOST_KEY}
+
+
+def test_an_existing_server_is_not_made_only_reached() -> None:
+    """Promise: the same steps as anywhere else, with the way and the keys of the stack; nothing of the machine."""
+    recorder, _ = record(deploy(**EXISTING, server__port=2222, server__user="admin"))
+    custom = {one.name for one in recorder.found.values() if not one.kind.startswith("flaskhost:")}
+    assert custom == set(steps(recorder))
+    assert "flaskhost:server:Existing guestbook" in recorder.found
+    for name, one in steps(recorder).items():
+        connection = one.inputs["connection"]
+        assert (connection["host"], connection["port"], connection["user"]) == ("203.0.113.7", 2222, "admin")
+        assert (connection["hostKey"], connection["privateKey"]) == (HOST_KEY, PRIVATE_KEY), name
+        assert "proxy" not in connection
+        # It runs already: who does not answer at once has another address, port or key.
+        assert connection["dialErrorLimit"] == 3
+
+
+def test_another_way_to_the_same_machine_replaces_nothing() -> None:
+    """Promise: the host key is what makes the host; a changed address, port, user or login key is an update."""
+    one, _ = record(deploy(**EXISTING))
+    other = {**EXISTING, "server__address": "app1.example.com", "credentials__ssh_key": OTHER_PRIVATE_KEY}
+    two, _ = record(deploy(**other, server__port=2222, server__user="admin", server__bastion=BASTION))
+    three, _ = record(deploy(**{**EXISTING, "server__host_key": OTHER_HOST_KEY}))
+    for name in steps(one):
+        assert one.found[name].inputs["triggers"] == two.found[name].inputs["triggers"] == [HOST_KEY]
+        assert three.found[name].inputs["triggers"] == [OTHER_HOST_KEY]
+
+
+def test_a_bastion_has_a_pinned_key_and_a_login_of_its_own() -> None:
+    """Promise: the host in between is trusted no more than any other; its key is the host's where none is given."""
+    for given, used in (({}, PRIVATE_KEY), ({"credentials__bastion_key": OTHER_PRIVATE_KEY}, OTHER_PRIVATE_KEY)):
+        recorder, _ = record(deploy(**EXISTING, server__bastion=BASTION, **given))
+        for one in steps(recorder).values():
+            proxy = one.inputs["connection"]["proxy"]
+            assert (proxy["host"], proxy["port"], proxy["user"]) == ("bastion.example.com", 2222, "jump")
+            assert (proxy["hostKey"], proxy["privateKey"]) == (HOST_KEY, used)
+            # A second try of the host behind it would hide why the first one failed.
+            assert (proxy["dialErrorLimit"], one.inputs["connection"]["dialErrorLimit"]) == (3, 0)
+
+
+def test_no_credential_is_registered_in_the_clear() -> None:
+    """Promise: keys are secrets of the engine from the beginning, whatever the plugin does with them."""
+    recorder, _ = record(deploy(**EXISTING, server__bastion=BASTION))
+    for one in steps(recorder).values():
+        raw = plain(one.request.object)
+        assert is_secret(raw["connection"]) or is_secret(raw["connection"]["privateKey"])
+        assert PRIVATE_KEY not in json.dumps({name: value for name, value in raw.items() if name != "connection"})
+
+
+def test_visitors_of_an_existing_server_need_no_port() -> None:
+    """Promise: the URL is the domain, or the address of a site without one."""
+    assert scenario.plan(**EXISTING).url == "https://guestbook.example/"
+    assert scenario.plan(**EXISTING, web__domains=[]).url == "https://203.0.113.7/"
+    assert scenario.plan(**EXISTING, web__domains=[], web__https=False).url == "http://203.0.113.7/"
+    assert (
+        scenario.plan(**{**EXISTING, "server__address": "2001:db8::7"}, web__domains=[]).url == "https://[2001:db8::7]/"
+    )
+
+
+def test_the_stand_in_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: what stands for the official plugin in tests never touches another machine; the message says why."""
     monkeypatch.setenv("FLASKHOST_STAND_IN", "1")
-    configuration.refuse_stand_in("local")
-    for kind in ("aws", "existing"):
-        with pytest.raises(pulumi.RunError, match=rf"server\.kind: {kind} needs the official plugin.*plugin install"):
-            configuration.refuse_stand_in(kind)
+    configuration.refuse_stand_in(scenario.of().server)
+    for address in ("127.0.0.1", "127.3.2.1", "localhost", "::1"):
+        configuration.refuse_stand_in(scenario.of(**{**EXISTING, "server__address": address}).server)
+    for address in ("203.0.113.7", "app1.example.com", "localhost.example.com", "::"):
+        server = scenario.of(**{**EXISTING, "server__address": address}).server
+        with pytest.raises(pulumi.RunError, match=r"server\.kind: existing needs the official plugin.*plugin install"):
+            configuration.refuse_stand_in(server)
     monkeypatch.delenv("FLASKHOST_STAND_IN")
-    configuration.refuse_stand_in("aws")
+    configuration.refuse_stand_in(scenario.of(**EXISTING).server)
+
+
+def test_an_ssh_agent_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Promise: the plugin would fail at each step with a message that names no variable."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    configuration.refuse_dead_agent()
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
+    with pytest.raises(pulumi.RunError, match=r"SSH_AUTH_SOCK: no agent answers there .*unset the variable"):
+        configuration.refuse_dead_agent()
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "gone"))
+        agent.listen()
+        configuration.refuse_dead_agent()

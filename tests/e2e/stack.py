@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,10 +17,13 @@ import yaml
 
 from ops.local_server import server
 from tests.e2e.host import Host, until
+from tests.e2e.ports import free_ports
 from tests.e2e.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.e2e.machine import Machine
 
 TREE = Path(__file__).resolve().parents[2]
 PASSPHRASE = "local"
@@ -99,17 +101,19 @@ class Running:
 class Stack:
     """A stack with a server of its own; `close` removes everything that it made, whatever has happened."""
 
-    def __init__(self, folder: Path, label: str, image: str) -> None:
+    def __init__(self, folder: Path, label: str, image: str = "", machine: Machine | None = None) -> None:
         """Write the configuration and make the stack; nothing is deployed yet.
 
         Args:
             folder: an empty one, for configuration and state.
             label: tells this stack's server from others.
-            image: of the server.
+            image: of the server, if the stack makes one.
+            machine: the server that is there already, otherwise.
         """
         self.label = label
         self.name = f"e2e-{label}"
-        self.server = f"flaskhost-test-{os.getpid()}-{label}"
+        self.server = machine.name if machine else f"flaskhost-test-{os.getpid()}-{label}"
+        self._is_ours = machine is None
         self.folder = folder
         self.file = folder / f"Pulumi.{self.name}.yaml"
         self.backend = folder / "state"
@@ -121,19 +125,30 @@ class Stack:
         }
         # `./pulumi` finds its home by itself; a run inside of a run must find the same.
         self.environment.pop("FLASKHOST_STAND_IN", None)
-        ssh, http, https = free_ports(3)
+        ssh, http, https = machine.ports.values() if machine else free_ports(3)
         self.ports = {"ssh_port": ssh, "http_port": http, "https_port": https}
         self.site = Site(http, https)
         text = (TREE / "Pulumi.local.yaml").read_text()
         self.file.write_text(text)
+        if machine is None:
+            self.configure(server={"name": self.server, "image": image, **self.ports})
         self.configure(
-            server={"name": self.server, "image": image, **self.ports},
             # Short, so that a slot that goes is gone soon; few workers, so that two cores are enough.
             app={"version": GOOD, "gunicorn": {"workers": 2, "graceful_timeout": 5}, "health": {"seconds": 30}},
         )
         # A project of the same name in the folder: `stack init` writes beside its Pulumi.yaml.
         (folder / "Pulumi.yaml").write_text("name: flaskhost\nruntime: python\n")
         self.pulumi("stack", "init", self.name, "--no-select", "--cwd", str(folder))
+        if machine:
+            self.use(machine)
+
+    def use(self, machine: Machine) -> None:
+        """Have the configuration name that server, and with which key it is entered; visitors go there as well."""
+        self.configure(server=dict.fromkeys(self.configured("server")))
+        self.configure(server=machine.settings)
+        self.encrypt("credentials.ssh_key", machine.login_key)
+        self.server = machine.name
+        self.site = Site(machine.ports["http_port"], machine.ports["https_port"])
 
     def configure(self, **groups: Mapping[str, Any] | None) -> None:
         """Change groups of the configuration; what is a mapping is merged, None takes a value away."""
@@ -213,8 +228,9 @@ class Stack:
         return Host(self.server)
 
     def close(self) -> None:
-        """Remove the server; the state goes with the folder."""
-        server.delete({"name": self.server})
+        """Remove the server if the stack made it; the state goes with the folder."""
+        if self._is_ours:
+            server.delete({"name": self.server})
 
     def _up_words(self) -> tuple[str, ...]:
         return ("up", "--yes", "--skip-preview", "--non-interactive", "--color", "never", *self._which())
@@ -234,13 +250,4 @@ def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[name] = value
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody uses now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-__all__ = ["BROKEN", "GOOD", "NEWER", "Run", "Running", "Stack", "until"]
+__all__ = ["BROKEN", "GOOD", "NEWER", "Run", "Running", "Stack", "free_ports", "until"]

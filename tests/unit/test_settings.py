@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
-from typing import Any
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import example, given
@@ -16,6 +19,9 @@ import settings
 from settings import rules
 from settings.problems import KNOWN, written
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 KEY = "0123456789abcdef0123456789abcdef"
 COMMIT = "3f2a" * 10
 SMALLEST: dict[str, Any] = {"server": {"kind": "local"}, "app": {"name": "guestbook", "source": {"folder": "../app"}}}
@@ -23,6 +29,24 @@ FROM_REPOSITORY: dict[str, Any] = {
     "server": {"kind": "local"},
     "app": {"name": "guestbook", "source": {"repository": "../app"}, "version": "v1.0.0"},
 }
+
+
+def public_key(kind: str, body: bytes = b"k" * 40) -> str:
+    """Return a public key of that kind in OpenSSH's form, which nobody has the private one of."""
+    return f"{kind} {base64.b64encode(len(kind).to_bytes(4, 'big') + kind.encode() + body).decode()}"
+
+
+HOST_KEY = public_key("ssh-ed25519")
+PRIVATE_KEY = f"""-----BEGIN OPENSSH PRIVATE KEY-----
+{base64.b64encode(b"openssh-key-v1" + bytes([0, 0, 0, 0, 4]) + b"none" + b"k" * 40).decode()}
+-----END OPENSSH PRIVATE KEY-----
+"""
+EXISTING: dict[str, Any] = {
+    "server": {"kind": "existing", "address": "203.0.113.7", "host_key": HOST_KEY},
+    "app": {"name": "guestbook", "source": {"repository": "../app"}, "version": "v1.0.0"},
+    "credentials": {"ssh_key": PRIVATE_KEY},
+}
+BASTION = {"address": "bastion.example.com", "host_key": HOST_KEY}
 MISSING = object()
 
 
@@ -57,6 +81,7 @@ def test_the_smallest_configuration_names_a_server_and_an_application() -> None:
     found = load(SMALLEST, "local")
     assert found.stack == "local"
     assert found.server == settings.LocalServer(kind="local")
+    assert isinstance(found.server, settings.LocalServer)
     assert (found.server.ssh_port, found.server.http_port, found.server.https_port) == (20022, 20080, 20443)
     assert found.app.source == settings.FolderSource(folder="../app")
     assert found.app.gunicorn == settings.Gunicorn()
@@ -84,6 +109,7 @@ def test_numbers_and_flags_may_come_as_text() -> None:
     config["app"]["keep"] = 3
     config["web"] = {"body_size": 1024}
     found = load(config)
+    assert isinstance(found.server, settings.LocalServer)
     assert found.server.ssh_port == 2222
     assert found.server.trust_machine_authorities is True
     assert found.app.keep == 3
@@ -194,7 +220,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("server", "local", "must be a group of settings (got 'local'): write kind: local"),
     ("server.kind", MISSING, "flaskhost:server: must be given (got nothing): write kind: local below"),
     ("server", {"ssh_port": 22}, "server.kind: must be given (got nothing): write one of the kinds that there are: "),
-    ("server.kind", "aws", "(got 'aws'): write one of the kinds that there are: local"),
+    ("server.kind", "aws", "must be 'local' or 'existing' (got 'aws'): write one of the kinds that there are: local"),
     ("server.name", "-x", "must be a container's and host's name"),
     ("server.name", "My_server", "must be a container's and host's name"),
     ("server.name", "x" * 64, "must be a container's and host's name"),
@@ -335,6 +361,14 @@ WRONG: list[tuple[str, Any, str]] = [
     ("layout.root", "/root", "must not be a folder of the system or of a person (got '/root'): write /srv or /var/www"),
     ("layout.root", "/home/me", "must not be a folder of the system or of a person"),
     ("layout.root", "/usr/local", "must not be a folder of the system"),
+    ("credentials", "a key", "must be a group of settings (got [secret])"),
+    ("credentials.ssh_key", "ssh-ed25519 AAAA", "must be the whole text of a private SSH key (got [secret]): hand the"),
+    ("credentials.bastion_key", 5, "must be text, and YAML reads this as a number (got [secret])"),
+    ("credentials.sudo_password", "two\nlines", "must be one line without control characters (got [secret])"),
+    ("credentials.deploy_key", "", "must be the whole text of a private SSH key (got [secret])"),
+    ("credentials.git_token", "with space", "must be visible ASCII characters without spaces (got [secret])"),
+    ("credentials.password", "x", "is not a setting (got 'password'): did you mean credentials.sudo_password?"),
+    ("purge", "yes", "must be true or false (got 'yes')"),
     ("digest_key", "short", "must have at least 32 visible ASCII characters (got [secret])"),
     ("digest_key", "k" * 31 + "\n", "must have at least 32 visible ASCII characters"),
     ("secret", {"A": "hidden"}, "is not a setting (got 'secret'): did you mean secrets?"),
@@ -384,9 +418,147 @@ def test_a_wrong_repository_or_version_is_named(place: str, value: Any, words: s
     assert line.startswith(f"flaskhost:{place}: {words}")
 
 
+WRONG_EXISTING: list[tuple[str, Any, str]] = [
+    ("server.address", MISSING, "must be given (got nothing): write the server's name or IP address"),
+    ("server.address", "root@203.0.113.7", "must be a host's name or IP address, without user, scheme and port"),
+    ("server.address", "203.0.113.7:22", "must be a host's name or IP address"),
+    ("server.address", "ssh://app1.example.com", "must be a host's name or IP address"),
+    ("server.address", "300.1.1.1", "must be a host's name or IP address"),
+    ("server.address", "-oProxyCommand=evil", "must be a host's name or IP address"),
+    ("server.address", "a b", "must be a host's name or IP address"),
+    ("server.port", 0, "must be from 1 to 65535 (got 0)"),
+    ("server.ssh_port", 22, "is not a setting (got 'ssh_port')"),
+    ("server.user", "root; reboot", "must be the name of a user"),
+    ("server.user", "-x", "must be the name of a user"),
+    ("server.host_key", "SHA256:abcdef", "must be a public SSH host key, not its fingerprint"),
+    ("server.host_key", public_key("ssh-rsa"), "must be an Ed25519 or ECDSA key (an RSA key would be offered as"),
+    ("server.host_key", public_key("ssh-dss"), "must be an Ed25519 or ECDSA key (other kinds are not known here)"),
+    ("server.host_key", "ssh-ed25519", "must be an SSH host key"),
+    ("server.host_key", HOST_KEY[:-20], "must be a whole SSH host key"),
+    ("server.host_key", f"{HOST_KEY}\n{HOST_KEY}", "must be an SSH host key"),
+    ("server.host_key", public_key("ssh-ed25519").replace("ssh-ed25519", "ecdsa-sha2-nistp256"), "must be a whole SSH"),
+    ("server.bastion", "bastion.example.com", "must be a group of settings"),
+    ("server.bastion.address", 5, "must be text"),
+    ("server.bastion.port", 70000, "must be from 1 to 65535"),
+    ("server.bastion.user", "a b", "must be the name of a user"),
+    ("server.bastion.host_key", public_key("ssh-rsa"), "must be an Ed25519 or ECDSA key"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), WRONG_EXISTING)
+def test_a_wrong_way_to_an_existing_server_is_named(place: str, value: Any, words: str) -> None:
+    """Promise: a line pasted from somewhere else is refused with what is wrong about it."""
+    lines = problems(changed(changed(EXISTING, "server.bastion", dict(BASTION)), place, value))
+    (line,) = [line for line in lines if line.startswith(f"flaskhost:{place}: {words}")]
+    assert line.isprintable()
+
+
+def test_an_existing_server_needs_an_address_a_host_key_and_a_login_key() -> None:
+    """Promise: three facts are enough; port, user and the rest have the usual values."""
+    found = load(EXISTING)
+    assert found.server == settings.ExistingServer(kind="existing", address="203.0.113.7", host_key=HOST_KEY)
+    assert isinstance(found.server, settings.ExistingServer)
+    assert (found.server.port, found.server.user, found.server.bastion) == (22, "root", None)
+    assert (found.credentials.ssh_key, found.purge) == (PRIVATE_KEY, False)
+
+
+def test_a_missing_host_key_is_answered_with_the_command_that_prints_it() -> None:
+    """Promise: the command can be copied, and a person is told to compare, or it would prove nothing."""
+    config = changed(changed(EXISTING, "server.host_key", MISSING), "server.port", 2222)
+    (line,) = problems(config)
+    assert line == (
+        "flaskhost:server.host_key: must be given, since no host is trusted without its key (got nothing): "
+        "obtain it with `ssh-keyscan -p 2222 -t ed25519 203.0.113.7`, compare its fingerprint with the one that the "
+        "server's console or owner shows, and write host_key: ssh-ed25519 AAAA…"
+    )
+
+
+def test_the_key_of_a_host_behind_a_bastion_is_asked_for_on_the_bastion() -> None:
+    """Promise: the command works where it is typed; the bastion's own key is asked for directly."""
+    config = changed(changed(EXISTING, "server.host_key", MISSING), "server.bastion", {"address": "b.example.com"})
+    direct, through = problems(config)
+    assert "flaskhost:server.bastion.host_key: must be given" in direct
+    assert "`ssh-keyscan -p 22 -t ed25519 b.example.com`" in direct
+    assert "`ssh -p 22 root@b.example.com ssh-keyscan -p 22 -t ed25519 203.0.113.7`" in through
+
+
+def test_a_wrong_address_does_not_get_into_the_command() -> None:
+    """Promise: what is to be copied into a shell holds nothing that a shell would run."""
+    config = changed(changed(EXISTING, "server.host_key", MISSING), "server.address", "$(reboot)")
+    assert "`ssh-keyscan -p 22 -t ed25519 ADDRESS`" in "".join(problems(config))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        HOST_KEY,
+        f"{HOST_KEY} root@app1",
+        f"203.0.113.7 {HOST_KEY}",
+        f"[127.0.0.1]:2222 {HOST_KEY}\n",
+    ],
+)
+def test_a_host_key_is_taken_from_the_line_that_has_it(written: str) -> None:
+    """Promise: output of ssh-keyscan and the text of a .pub file can be pasted as they are, and mean the same host."""
+    found = load(changed(EXISTING, "server.host_key", written)).server
+    assert isinstance(found, settings.ExistingServer)
+    assert found.host_key == HOST_KEY
+
+
+@pytest.mark.parametrize("kind", ["ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"])
+def test_an_ecdsa_host_key_is_as_good(kind: str) -> None:
+    """Promise: a host without an Ed25519 key can be reached."""
+    found = load(changed(EXISTING, "server.host_key", public_key(kind))).server
+    assert isinstance(found, settings.ExistingServer)
+    assert found.host_key == public_key(kind)
+
+
+@pytest.mark.parametrize(("kind", "form"), [("ed25519", "OpenSSH"), ("rsa", "PEM"), ("ecdsa", "PKCS8")])
+def test_a_login_key_is_what_ssh_keygen_makes(tmp_path: Path, kind: str, form: str) -> None:
+    """Promise: each form is taken, with the last newline that Pulumi cuts off; one with a passphrase is refused."""
+    for passphrase, ending in (("", "\n"), ("a passphrase", "")):
+        file = tmp_path / f"key{len(passphrase)}"
+        words = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(file)]
+        subprocess.run([*words, *([] if form == "OpenSSH" else ["-m", form])], check=True, capture_output=True)
+        text = file.read_text()
+        config = changed(EXISTING, "credentials.ssh_key", text.removesuffix("\n").replace("\n", "\r\n"))
+        if ending:
+            assert load(config).credentials.ssh_key == text
+        else:
+            (line,) = problems(config)
+            assert line.startswith("flaskhost:credentials.ssh_key: must be a private key without a passphrase")
+            assert "ssh-keygen -t ed25519 -N ''" in line
+
+
+def test_a_login_key_is_asked_for_with_the_command_that_sets_it() -> None:
+    """Promise: the key is handed over on standard input, so that no command line and no history shows it."""
+    (line,) = problems(changed(EXISTING, "credentials", {}), "shop")
+    assert line.startswith("flaskhost:credentials.ssh_key: must be given for a server of kind existing (got nothing)")
+    assert line.endswith("./pulumi config set --secret --path flaskhost:credentials.ssh_key --stack shop < KEYFILE")
+
+
+def test_credentials_that_nobody_would_use_are_refused() -> None:
+    """Promise: a forgotten server.user or server.bastion is found before anything connects."""
+    credentials = {"ssh_key": PRIVATE_KEY, "bastion_key": PRIVATE_KEY, "sudo_password": "x"}
+    lines = problems(changed(EXISTING, "credentials", credentials))
+    assert [line.split(" (got ")[0] for line in lines] == [
+        "flaskhost:credentials.bastion_key: must not be given where there is no server.bastion",
+        "flaskhost:credentials.sudo_password: must not be given where root logs in",
+    ]
+    config = changed(changed(EXISTING, "credentials", credentials), "server.user", "admin")
+    assert load(changed(config, "server.bastion", dict(BASTION))).credentials.sudo_password == "x"
+
+
+def test_credentials_in_plain_text_are_refused_and_never_shown() -> None:
+    """Promise: a login key that was forgotten to be encrypted does not get any further."""
+    (line,) = problems(EXISTING, secret_keys=set())
+    assert line.startswith("flaskhost:credentials: must be encrypted (got [secret]): take it out, and set it with: ")
+    assert PRIVATE_KEY not in f"{load(EXISTING)!r}"
+    assert not re.search("BEGIN", f"{load(EXISTING)!r}")
+
+
 def test_every_setting_is_wrong_at_least_once_in_these_tables() -> None:
     """Promise: a setting that is added gets its wrong value here."""
-    tried = {place for place, _, _ in (*WRONG, *WRONG_FROM_REPOSITORY)}
+    tried = {place for place, _, _ in (*WRONG, *WRONG_FROM_REPOSITORY, *WRONG_EXISTING)}
     inside = {f"web.{name}.{field}" for name in ("static", "media") for field in ("url", "expires")}
     assert {written(place) for place in KNOWN} - tried - inside == {"app.health"}
 
@@ -425,7 +597,9 @@ def test_a_stack_whose_container_would_have_no_hosts_name_has_to_name_it() -> No
     (line,) = problems(SMALLEST, "Prod_1")
     assert line.startswith("flaskhost:server.name: must be given, since flaskhost-Prod_1-guestbook is no host's name")
     assert line.endswith("(got nothing): write one, such as flaskhost-guestbook")
-    assert load(changed(SMALLEST, "server.name", "flaskhost-shop"), "Prod_1").server.name == "flaskhost-shop"
+    assert load(changed(SMALLEST, "server.name", "flaskhost-shop"), "Prod_1").server == settings.LocalServer(
+        kind="local", name="flaskhost-shop"
+    )
 
 
 def test_a_name_in_env_and_in_secrets_is_refused() -> None:
@@ -522,12 +696,12 @@ PLACES = st.sampled_from([written(place) for place in KNOWN if place[0] not in (
 
 
 @unhurried
-@given(place=PLACES, value=JSON)
-@example("web.domains", ["\x1f\xa0"])
-def test_any_value_anywhere_is_accepted_or_explained(place: str, value: Any) -> None:
+@given(base=st.sampled_from([FROM_REPOSITORY, EXISTING]), place=PLACES, value=JSON)
+@example(FROM_REPOSITORY, "web.domains", ["\x1f\xa0"])
+def test_any_value_anywhere_is_accepted_or_explained(base: dict[str, Any], place: str, value: Any) -> None:
     """Promise: no configuration ends in a traceback, and each problem is one printable line."""
     try:
-        load(changed(FROM_REPOSITORY, place, value))
+        load(changed(base, place, value))
     except settings.ConfigurationError as error:
         lines = [str(problem) for problem in error.problems]
         assert lines

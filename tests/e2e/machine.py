@@ -1,0 +1,67 @@
+"""A server that is there already: a container that a test makes, and that Pulumi only reaches (kind `existing`)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ops.local_server import server
+from tests.e2e.host import Host
+from tests.e2e.ports import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Machine:
+    """A running container with systemd and SSH, and the keys with which it is reached; `close` removes it."""
+
+    def __init__(self, label: str, image: str, further_ports: Iterable[int] = ()) -> None:
+        """Make and start it.
+
+        Args:
+            label: tells it from others of this test run.
+            image: of the container.
+            further_ports: ports in the container that shall be reached as well.
+        """
+        self.name = f"flaskhost-test-{os.getpid()}-{label}"
+        further = tuple(further_ports)
+        ssh, http, https, *others = free_ports(3 + len(further))
+        self.ports = {"ssh_port": ssh, "http_port": http, "https_port": https}
+        self.further_ports = dict(zip(further, others, strict=True))
+        self._keys = server.keys()
+        server.create(
+            {
+                "name": self.name,
+                "image": image,
+                **self.ports,
+                **{key: self._keys[key] for key in ("host_private", "host_public", "login_public")},
+                "trust_machine_authorities": True,
+                "ports": {str(inside): outside for inside, outside in self.further_ports.items()},
+            }
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a stack file says about it, below flaskhost:server."""
+        key = self._keys["host_public"]
+        return {"kind": "existing", "address": "127.0.0.1", "port": self.ports["ssh_port"], "host_key": key}
+
+    @property
+    def login_key(self) -> str:
+        """The private key with which root logs in."""
+        return self._keys["login_private"]
+
+    @property
+    def login_public_key(self) -> str:
+        """Its public part."""
+        return self._keys["login_public"]
+
+    @property
+    def host(self) -> Host:
+        """What a test sees of it."""
+        return Host(self.name)
+
+    def close(self) -> None:
+        """Remove it; one that is gone already is no failure."""
+        server.delete({"name": self.name})
