@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "host" / "flaskhost"
+PACKED = ("*.py", "*.txt")
 LIBRARY = "/usr/local/lib/flaskhost"
 # The earliest time that a zip file can hold; the real ones differ between clones.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -38,7 +39,8 @@ def pack(cache: Path) -> HostCommand:
     Args:
         cache: folder for the file; it is kept there, named by its digest.
     """
-    files = {str(path.relative_to(PACKAGE.parent)): path.read_bytes() for path in PACKAGE.rglob("*.py")}
+    paths = [path for pattern in PACKED for path in PACKAGE.rglob(pattern)]
+    files = {str(path.relative_to(PACKAGE.parent)): path.read_bytes() for path in paths}
     files["__main__.py"] = START.encode()
     listing = "\n".join(f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in sorted(files.items()))
     digest = hashlib.sha256(listing.encode()).hexdigest()[:12]

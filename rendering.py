@@ -86,7 +86,10 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     shown = _shown(settings)
     environment = _digest(shown)[:16]
     code = {"version": source.version, "commit": source.commit, "tree": source.tree}
-    built = {"python": app.python, "gunicorn": app.gunicorn.version, "build": app.build, "static": app.static}
+    built = {
+        **app.model_dump(include={"wsgi", "python", "python_mirror", "dependencies", "build", "static"}),
+        "gunicorn": app.gunicorn.version,
+    }
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
     host = web.domains[0].replace("*.", "www.", 1) if web.domains else settings.server.public_name
     scheme, port = ("https", _port(settings)) if web.https else ("http", _plain_port(settings))
@@ -175,10 +178,8 @@ def _release_files(settings: Settings) -> dict[str, str]:
     app = settings.app
     stop_seconds = app.gunicorn.graceful_timeout + STOP_MARGIN_SECONDS
     values = {"app": app.name, "home": _home(settings), "gunicorn": app.gunicorn, "stop_seconds": stop_seconds}
-    # In a unit, % begins a specifier and $ a variable (systemd.unit(5), systemd.service(5)).
-    wsgi = '"' + app.wsgi.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"'
     names = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
-    return {name: _render(f"srv/app/config/{name}.j2", **values, wsgi=wsgi) for name in names}
+    return {name: _render(f"srv/app/config/{name}.j2", **values) for name in names}
 
 
 def _shown(settings: Settings) -> dict[str, str]:

@@ -227,10 +227,25 @@ class App(Group):
         "Default: true for the stacks dev and local, false for all others.",
     )
     python: rules.PythonVersion | None = Field(
-        default=None, description='Python of the application, such as "3.11". Default: the python3 of the server.'
+        default=None,
+        description='Python of the application: "3.11" for any 3.11, "3.11.5" for exactly that. '
+        "Default: what .python-version of the source says, else the python3 of the server.",
+    )
+    python_mirror: rules.PythonMirror | None = Field(
+        default=None,
+        description="Where the server downloads a Python that its distribution does not have: a mirror of "
+        "python-build-standalone's releases, or a list (.json) of archives as uv reads it. "
+        "Default: the site that uv itself uses.",
+    )
+    dependencies: rules.DependencyFile = Field(
+        default="auto",
+        description="File of the source that names the packages: uv.lock, poetry.lock or a requirements file. "
+        "auto takes the first of uv.lock, poetry.lock and requirements.txt that is there.",
     )
     wsgi: rules.WsgiEntry = Field(
-        default="wsgi:app", description="Entry point as Gunicorn takes it: module:attribute or module:factory()."
+        default="auto",
+        description="Entry point as Gunicorn takes it: module:attribute or module:factory(). auto looks for app, "
+        "application, create_app() or make_app() in wsgi.py, app.py, run.py and the packages of the source.",
     )
     build: rules.CommandLine | None = Field(
         default=None, description="Command that is run in the source before a release is staged, such as npm run build."

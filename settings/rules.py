@@ -454,7 +454,9 @@ def health_path(value: str) -> str:
 
 
 def wsgi_entry(value: str) -> str:
-    """Check `module:attribute` or `module:factory(…)`, with literals as arguments, as Gunicorn itself reads it."""
+    """Check auto, `module:attribute` or `module:factory(…)`, with literals as arguments, as Gunicorn reads it."""
+    if value == "auto":
+        return value
     name = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
     found = re.fullmatch(rf"{name}:({name}(\([A-Za-z0-9_=,. '\"/-]*\))?)", value, re.ASCII)
     if found and len(value) <= 200:
@@ -487,6 +489,18 @@ def python_version(value: str) -> str:
     if not found or int(found[1]) < 8:
         raise refusal("must be 3.N or 3.N.P, from 3.8 on", 'write it in quotes, such as "3.11"')
     return value
+
+
+def dependency_file(value: str) -> str:
+    """Check the file that names the packages: a lock, or a requirements file anywhere in the source."""
+    parts = value.split("/")
+    inside = all(part not in ("", ".", "..") and re.fullmatch(r"[A-Za-z0-9._-]+", part) for part in parts)
+    if value in ("auto", "uv.lock", "poetry.lock") or (inside and value.endswith(".txt") and len(value) <= 200):
+        return value
+    raise refusal(
+        "must be auto, uv.lock, poetry.lock or a .txt file inside the source",
+        "write auto, or a file such as requirements/production.txt",
+    )
 
 
 def gunicorn_setting(value: str) -> str:
@@ -546,6 +560,18 @@ HealthPath = Annotated[Text, AfterValidator(health_path)]
 WsgiEntry = Annotated[Text, AfterValidator(wsgi_entry)]
 CommandLine = Annotated[Text, AfterValidator(command)]
 PythonVersion = Annotated[Text, AfterValidator(python_version)]
+PythonMirror = Annotated[
+    Text,
+    AfterValidator(
+        matching(
+            r"(https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?|file://)(/[A-Za-z0-9._~%+-]+)+",
+            "must be a URL with https:// or file://, without user name and without / at its end",
+            "write it such as https://mirror.example.com/python-build-standalone/releases/download",
+            500,
+        )
+    ),
+]
+DependencyFile = Annotated[Text, AfterValidator(dependency_file)]
 GunicornSetting = Annotated[str, AfterValidator(gunicorn_setting)]
 Json = Annotated[Any, AfterValidator(json_value)]
 Commit = Annotated[

@@ -28,12 +28,19 @@ def home(app: str) -> str:
     return f"/var/cache/flaskhost/{app}"
 
 
-def run_as(
-    paths: Layout, words: Sequence[str], *, cwd: Path, seconds: int, environment: Dict[str, str]
+def run_as(  # noqa: PLR0913 - what a program is run with
+    paths: Layout,
+    words: Sequence[str],
+    *,
+    cwd: Path,
+    seconds: int,
+    environment: Dict[str, str],
+    writable: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run words as the builder; whatever they leave running is ended with them.
 
-    It reads the dependencies of releases through the application's group; what else that group may read is hidden.
+    It reads the dependencies of releases through the application's group; what else that group may read is hidden. It
+    writes its working directory, its cache, a /tmp of its own, and nothing else but memory (/dev/shm).
 
     Args:
         paths: layout of the application.
@@ -41,7 +48,9 @@ def run_as(
         cwd: working directory.
         seconds: until they are ended.
         environment: variables; nothing secret.
+        writable: further folders that it fills.
     """
+    places = " ".join(str(path) for path in (cwd, paths.at(home(paths.app)), *writable))
     unit = transient(
         words,
         user=account(paths.app),
@@ -51,6 +60,9 @@ def run_as(
         properties=[
             f"SupplementaryGroups={paths.app}",
             f"InaccessiblePaths={paths.configs} {paths.shared}",
+            "ProtectSystem=strict",
+            "ProtectHome=yes",
+            f"ReadWritePaths={places}",
             "PrivateTmp=yes",
             "NoNewPrivileges=yes",
         ],

@@ -4,61 +4,81 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import re
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
-from flaskhost import builder
+from flaskhost import builder, poetry
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
-from flaskhost.shell import Failure, run
+from flaskhost.python import BUNDLE, Python
+from flaskhost.python import environment as python_environment
+from flaskhost.shell import Failure
 
-REQUIREMENTS = "requirements.txt"
+UV_LOCK, POETRY_LOCK, REQUIREMENTS = "uv.lock", "poetry.lock", "requirements.txt"
+# The first that is there is taken: a lock names more than the list that is often kept beside it.
+ORDER = (UV_LOCK, POETRY_LOCK, REQUIREMENTS)
+DEVELOPMENT = "requirements-dev.txt"
+PROJECT = "pyproject.toml"
 BUILD_SECONDS = 1800
-SYSTEM_PYTHON = "/usr/bin/python3"
-PYTHONS = "/usr/local/lib/flaskhost/python"
 # Written last: a folder without it is what a killed build left behind.
 COMPLETE = ".complete"
 INCLUDE = re.compile(r"^(?:--requirement[ =]|--constraint[ =]|-r|-c)\s*(\S+)")
-LOCAL = re.compile(r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)")
+# What installs a part of the source itself, as each kind of file writes it.
+LOCAL = re.compile(
+    r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)|source = \{ (?:editable|directory|path) = "
+    r"|^type = \"(?:directory|file)\"$"
+)
+
+
+class Wanted(NamedTuple):
+    """What an environment is made of.
+
+    Attributes:
+        file: `auto`, or the file of the source that names the packages.
+        python: the interpreter.
+        gunicorn: version to install where the file does not bring Gunicorn.
+        development: whether what developers need is installed as well.
+    """
+
+    file: str
+    python: Python
+    gunicorn: str
+    development: bool = False
 
 
 def ensure(  # noqa: PLR0913 - what the environment is made of
-    paths: Layout, source: Path, tree: str, python: Optional[str], gunicorn: str, uv: str, progress: Progress
+    paths: Layout, source: Path, tree: str, asked: Wanted, uv: str, progress: Progress
 ) -> str:
-    """Have a virtual environment with what `requirements.txt` names; return the name of its folder in `venvs/`.
+    """Have a virtual environment with what a file of the source names; return the name of its folder in `venvs/`.
 
     Args:
         paths: layout of the application.
         source: the release's code, readable by the builder.
-        tree: digest of the code; it counts only where the requirements install a part of it.
-        python: version such as `3.11`, or None for the system's.
-        gunicorn: version to install where the requirements do not bring Gunicorn.
+        tree: stands for the code; it counts only where a part of it is installed.
+        asked: what it is made of.
         uv: the uv program.
         progress: told what is done.
 
     Raises:
-        Failure: no requirements.txt, or uv could not install; the message holds what uv said.
+        Failure: no such file, or uv could not install; the message holds what uv said.
     """
-    lines = _requirements(source, REQUIREMENTS)
+    file = _chosen(source, asked.file, progress)
+    lines = _lines(source, file, development=asked.development)
     local = [tree] if any(LOCAL.search(line) for line in lines) else []
-    interpreter = python or SYSTEM_PYTHON
-    exact = [interpreter, "" if python else platform.python_version(), gunicorn]
+    exact = [file, *asked.python, asked.gunicorn, f"development: {asked.development}"]
     identity = "\n".join([*exact, *local, *lines]) + "\n"
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
     venv = paths.venvs / name
     if (venv / COMPLETE).exists():
         progress.say(f"dependencies: there already ({name})")
         return name
-    progress.say(f"dependencies: installing {REQUIREMENTS} with uv")
+    progress.say(f"dependencies: installing {file} with uv for Python {asked.python.version}")
     remove(venv)
     account = builder.account(paths.app)
     directory(venv, mode=0o700, owner=account, group=account)
-    if interpreter != SYSTEM_PYTHON:
-        _have_python(interpreter, uv, progress)
-    _install(paths, venv, source, interpreter, gunicorn, uv)
+    _install(paths, venv, source, file, asked, uv, progress)
     own_tree(venv, owner="root", group=paths.app)
     settle(venv)
     write(venv / COMPLETE, identity, mode=0o640, group=paths.app)
@@ -71,52 +91,82 @@ def environment() -> Dict[str, str]:
     Files are copied out of the cache, never linked: the builder owns the cache and must not be able to change what
     an application runs.
     """
-    bundle = "/etc/ssl/certs/ca-certificates.crt"
-    return {
-        "SSL_CERT_FILE": bundle,
-        "UV_COMPILE_BYTECODE": "1",
-        "UV_LINK_MODE": "copy",
-        "UV_NO_CONFIG": "1",
-        "UV_NO_PROGRESS": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_PYTHON_INSTALL_DIR": PYTHONS,
-    }
+    return {**python_environment(), "UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy"}
+
+
+def _chosen(source: Path, wish: str, progress: Progress) -> str:
+    """Return the file that names the packages."""
+    if wish != "auto":
+        if not (source / wish).is_file():
+            raise Failure(f"flaskhost:app.dependencies: {wish} is missing in the source: add it, or name another file")
+        return wish
+    there = [name for name in ORDER if (source / name).is_file()]
+    if not there:
+        raise Failure(
+            f"{REQUIREMENTS} is missing in the source: add it with pinned versions (package==1.2.3), "
+            f"or {UV_LOCK} or {POETRY_LOCK}"
+        )
+    if len(there) > 1:
+        progress.say(f"dependencies: {there[0]} comes before {' and '.join(there[1:])}")
+    return there[0]
+
+
+def _lines(source: Path, file: str, *, development: bool) -> List[str]:
+    """Return all that the packages follow from."""
+    if file in (UV_LOCK, POETRY_LOCK):
+        if not (source / PROJECT).is_file():
+            raise Failure(f"{PROJECT} is missing in the source, beside {file}: add it")
+        return [line for name in (file, PROJECT) for line in (source / name).read_text().splitlines()]
+    names = _requirements_files(source, file, development=development)
+    return [line for name in names for line in _requirements(source, name)]
+
+
+def _requirements_files(source: Path, file: str, *, development: bool) -> List[str]:
+    more = [DEVELOPMENT] if development and file != DEVELOPMENT and (source / DEVELOPMENT).is_file() else []
+    return [file, *more]
 
 
 def _install(  # noqa: PLR0913 - what the environment is made of
-    paths: Layout, venv: Path, source: Path, interpreter: str, gunicorn: str, uv: str
+    paths: Layout, venv: Path, source: Path, file: str, asked: Wanted, uv: str, progress: Progress
 ) -> None:
-    def build(*words: str) -> None:
-        done = builder.run_as(paths, words, cwd=source, seconds=BUILD_SECONDS, environment=variables)
-        if done.returncode:
-            raise Failure(f"the dependencies in {REQUIREMENTS} could not be installed:\n{done.stdout}".rstrip())
-
     variables = {**environment(), "UV_CACHE_DIR": f"{builder.home(paths.app)}/uv"}
+
+    def build(*words: str, **more: str) -> None:
+        done = builder.run_as(
+            paths, words, cwd=source, seconds=BUILD_SECONDS, environment={**variables, **more}, writable=[venv]
+        )
+        if done.returncode:
+            raise Failure(f"the dependencies in {file} could not be installed:\n{done.stdout}".rstrip())
+
     pip = (uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"))
     # --allow-existing: the folder is there, made for the builder alone.
-    build(uv, "venv", "--quiet", "--allow-existing", "--python", interpreter, str(venv))
-    build(*pip, "-r", REQUIREMENTS)
+    build(uv, "venv", "--quiet", "--allow-existing", "--python", asked.python.program, str(venv))
+    if file == UV_LOCK:
+        groups = [] if asked.development else ["--no-dev"]
+        # --no-editable: the environment must not lead to the code of one release.
+        words = [uv, "sync", "--quiet", "--frozen", "--no-editable", "--python", asked.python.program, *groups]
+        build(*words, UV_PROJECT_ENVIRONMENT=str(venv))
+    elif file == POETRY_LOCK:
+        _from_poetry(build, pip, venv, poetry.ensure(paths, asked.python, uv, progress), paths, asked)
+    else:
+        names = _requirements_files(source, file, development=asked.development)
+        build(*pip, *(word for name in names for word in ("-r", name)))
     if not (venv / "bin" / "gunicorn").exists():
-        build(*pip, f"gunicorn=={gunicorn}")
+        build(*pip, f"gunicorn=={asked.gunicorn}")
 
 
-def _have_python(version: str, uv: str, progress: Progress) -> None:
-    """Have that Python on the host: the distribution's where it is that version, else one that uv downloads.
-
-    As root and into a folder of root's: the builder must not be able to change what applications run.
-    """
-    words = [uv, "python", "find", "--quiet", "--no-project", version]
-    if run(words, env=environment(), check=False).returncode == 0:
-        return
-    progress.say(f"python: this host has no {version}, uv downloads it")
-    install = [uv, "python", "install", "--no-bin", version]
-    private = {**environment(), "UV_PYTHON_DOWNLOADS": "automatic", "UV_CACHE_DIR": f"{PYTHONS}/cache"}
-    done = run(install, env=private, timeout=BUILD_SECONDS, check=False)
-    if done.returncode:
-        raise Failure(
-            f"flaskhost:app.python: {version} is not on this host and could not be downloaded: "
-            f"name a version that the distribution has, or let the host reach the download\n{done.stdout}".rstrip()
-        )
+def _from_poetry(  # noqa: PLR0913 - what the environment is made of
+    build: Callable[..., None], pip: Sequence[str], venv: Path, program: Path, paths: Layout, asked: Wanted
+) -> None:
+    """Have poetry write its lock as requirements with hashes, and uv install them like any others."""
+    listed = venv / REQUIREMENTS
+    groups = ["--all-groups"] if asked.development else ["--only=main"]
+    words = [str(program), "export", "--no-interaction", "--format=requirements.txt", f"--output={listed}", *groups]
+    home = f"{builder.home(paths.app)}/poetry"
+    build(
+        *words, POETRY_CACHE_DIR=home, POETRY_CONFIG_DIR=home, POETRY_VIRTUALENVS_CREATE="0", REQUESTS_CA_BUNDLE=BUNDLE
+    )
+    build(*pip, "-r", str(listed))
 
 
 def _requirements(source: Path, name: str) -> List[str]:

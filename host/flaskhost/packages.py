@@ -5,9 +5,12 @@ All that differs between the supported distributions stands in this module.
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
+from flaskhost.files import remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 
@@ -20,6 +23,13 @@ COMPILER = ("build-essential", "python3-dev", "libpq-dev")
 # The document's libmysqlclient-dev is called differently on Debian, where MariaDB provides it.
 MYSQL = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}
 
+# Ubuntu's usual archive of other Pythons (reference/deployment-sop.txt, section 3), and the one key that it signs with:
+# https://launchpad.net/~deadsnakes/+archive/ubuntu/ppa, "Fingerprint".
+DEADSNAKES = "https://ppa.launchpadcontent.net/deadsnakes/ppa/ubuntu"
+DEADSNAKES_KEY = "F23C5A6CF475977595C89F51BA6932366A755776"
+KEY_SERVER = "https://keyserver.ubuntu.com/pks/lookup?op=get&options=mr&search=0x"
+KEY_SECONDS = 30
+
 # Another apt may be at work (unattended-upgrades runs after boot): wait for its lock instead of failing.
 LOCK_SECONDS = 300
 INSTALL_SECONDS = 1800
@@ -31,15 +41,18 @@ def distribution(release_file: Path) -> Tuple[str, str]:
     Raises:
         Failure: it is not a supported one.
     """
-    facts = {}
-    for line in release_file.read_text().splitlines():
-        name, _, value = line.partition("=")
-        facts[name] = value.strip('"')
+    facts = _facts(release_file)
     name, version = facts.get("ID", "unknown"), facts.get("VERSION_ID", "unknown")
     if version not in SUPPORTED.get(name, ()):
         known = "; ".join(f"{one} {', '.join(versions)}" for one, versions in SUPPORTED.items())
         raise Failure(f"{name} {version} is not supported: use a host with one of {known}")
     return name, version
+
+
+def _facts(release_file: Path) -> Dict[str, str]:
+    """Return what os-release(5) says, by name."""
+    pairs = (line.partition("=") for line in release_file.read_text().splitlines())
+    return {name: value.strip('"') for name, _, value in pairs}
 
 
 def wanted(name: str, extra: Sequence[str], *, compiler: bool) -> List[str]:
@@ -72,3 +85,58 @@ def _installed(packages: Sequence[str]) -> List[str]:
     words = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages]
     lines = run(words, check=False).stdout.splitlines()
     return [line.split(" ")[0] for line in lines if line.endswith(" installed")]
+
+
+def install_python(etc: Path, version: str, progress: Progress) -> bool:
+    """Have Python 3.N of deadsnakes where that archive serves the distribution; tell whether it is there.
+
+    Args:
+        etc: the folder /etc.
+        version: 3.N; the archive has the newest 3.N.P only.
+        progress: told what is done, and why it could not be done: there is another way to have a Python.
+    """
+    facts = _facts(etc / "os-release")
+    if facts.get("ID") != "ubuntu":
+        return False
+    names = [f"python{version}", f"python{version}-venv", f"python{version}-dev"]
+    sources = etc / "apt/sources.list.d/flaskhost-deadsnakes.sources"
+    new = not sources.exists()
+    try:
+        install(["gpg"], progress)
+        _add_deadsnakes(etc, sources, facts["VERSION_CODENAME"])
+        install(names, progress)
+    except Failure as failure:
+        progress.say(f"apt: no Python {version} from deadsnakes: {failure}")
+        # Another apt would stumble over an archive that does not serve this distribution.
+        remove(sources if new else None)
+        return False
+    return True
+
+
+def _add_deadsnakes(etc: Path, sources: Path, codename: str) -> None:
+    """Have the archive among apt's sources, with the key that is known and no other."""
+    keyring = etc / "apt/keyrings/flaskhost-deadsnakes.asc"
+    keyring.parent.mkdir(exist_ok=True)
+    if _fingerprints(keyring) != [DEADSNAKES_KEY]:
+        try:
+            # S310: the scheme is https, above.
+            with urllib.request.urlopen(f"{KEY_SERVER}{DEADSNAKES_KEY}", timeout=KEY_SECONDS) as answer:  # noqa: S310
+                write(keyring, answer.read().decode("ascii"))
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            raise Failure(f"the key of deadsnakes could not be had from {KEY_SERVER}: {error}") from None
+    found = _fingerprints(keyring)
+    if found != [DEADSNAKES_KEY]:
+        remove(keyring)
+        raise Failure(f"the key server handed out {found or 'no key'}, and deadsnakes signs with {DEADSNAKES_KEY} only")
+    text = f"Types: deb\nURIs: {DEADSNAKES}\nSuites: {codename}\nComponents: main\nSigned-By: {keyring}\n"
+    write(sources, text)
+
+
+def _fingerprints(keyring: Path) -> Optional[List[str]]:
+    """Return the fingerprints of the primary keys in a file, or None where there is none."""
+    if not keyring.is_file():
+        return None
+    lines = run(["gpg", "--batch", "--show-keys", "--with-colons", str(keyring)], check=False).stdout.splitlines()
+    kinds = [line.split(":") for line in lines if line.startswith(("pub:", "sub:", "fpr:"))]
+    # The line after that of a key has its fingerprint (gnupg: doc/DETAILS).
+    return [kinds[at + 1][9] for at, kind in enumerate(kinds[:-1]) if kind[0] == "pub" and kinds[at + 1][0] == "fpr"]

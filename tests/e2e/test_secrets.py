@@ -31,6 +31,7 @@ LEAK = """
 import json, os
 from urllib.parse import urlsplit
 
+app = None
 print(json.dumps(dict(os.environ)))
 print("password authentication failed for", urlsplit(os.environ["BROKER_URL"]).password)
 raise RuntimeError(f"cannot start with {dict(os.environ)}")

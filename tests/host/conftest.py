@@ -115,7 +115,11 @@ class Server:
 
     def code(self, content: str = "v1", **more: str) -> Resolved:
         """Return an uploaded source with these further files."""
-        texts = {"requirements.txt": "flask==3.0.0\n", "wsgi.py": f"# {content}\n", "guestbook/static/a.css": content}
+        texts = {
+            "requirements.txt": "flask==3.0.0\n",
+            "wsgi.py": f'app = "{content}"\n',
+            "guestbook/static/a.css": content,
+        }
         archive = self.fakes / f"source-{hashlib.sha256((content + repr(more)).encode()).hexdigest()[:8]}.tar"
         with tarfile.open(archive, "w") as tar:
             for name, text in {**texts, **more}.items():

@@ -88,9 +88,24 @@ case "$*" in
 venv*) mkdir -p "$last/bin"; printf '#!/bin/sh\\n' > "$last/bin/python"; chmod 755 "$last/bin/python" ;;
 "pip install"*)
     [ -e "$FAKES/uv-fails" ] && { echo "error: no such package"; exit 1; }
-    python=$5; : > "${python%/*}/gunicorn"; chmod 755 "${python%/*}/gunicorn" ;;
+    bin=${5%/*}
+    case "$*" in
+    *poetry.txt) printf '#!/bin/sh\n%s' "$POETRY" > "$bin/poetry"; chmod 755 "$bin/poetry" ;;
+    *) : > "$bin/gunicorn"; chmod 755 "$bin/gunicorn" ;;
+    esac ;;
+"python find"*) [ -e "$FAKES/python-$last" ] && echo "$FAKES/python-$last" || exit 2 ;;
+"python install"*)
+    echo "mirror: $UV_PYTHON_INSTALL_MIRROR$UV_PYTHON_DOWNLOADS_JSON_URL" >> "$FAKES/calls"
+    [ -e "$FAKES/uv-fails" ] && { echo "error: no download found"; exit 1; }
+    printf '#!/bin/sh\necho %s\n' "$last" > "$FAKES/python-$last"; chmod 755 "$FAKES/python-$last" ;;
 esac
 """
+# poetry export: says how it was called, and writes what uv is to install.
+POETRY = """
+echo "poetry $*" >> "$FAKES/calls"
+for word; do case $word in --output=*) echo "flask==3.0.0" > "${word#*=}" ;; esac; done
+"""
+GPG = 'cat "$FAKES/gpg" 2>/dev/null || :\n'
 SCRIPTS = {
     "systemctl": SYSTEMCTL,
     "dpkg-query": DPKG_QUERY,
@@ -103,7 +118,8 @@ SCRIPTS = {
     "runuser": RUNUSER,
     "systemd-analyze": 'cat "$FAKES/analyze" 2>/dev/null || :\n',
     "journalctl": 'cat "$FAKES/journal" 2>/dev/null || :\n',
-    "uv": UV,
+    "uv": f"POETRY='{POETRY}'\n{UV}",
+    "gpg": GPG,
 }
 NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$FAKES/calls"\n'
 

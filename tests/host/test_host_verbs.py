@@ -138,7 +138,7 @@ def test_a_prepared_release_has_all_that_it_needs(ready: Server) -> None:
     plan = ready.release(until="prepare")
     release = releases.read(ready.paths, plan.release)
     assert release.is_prepared()
-    assert (release.source / "wsgi.py").read_text() == "# v1\n"
+    assert (release.source / "wsgi.py").read_text() == 'app = "v1"\n'
     assert release.source.name.endswith(f"-v1.0.0-{plan.release[:8]}")
     assert (release.source / "wsgi.py").stat().st_mode & 0o777 == 0o640
     assert (release.static / "a.css").read_text() == "v1"
@@ -201,7 +201,7 @@ def test_a_missing_archive_or_requirements_file_is_named(ready: Server) -> None:
     empty.write_bytes(b"\0" * 10240)
     source = scenario.resolved(archive=empty)
     with pytest.raises(Failure, match=r"requirements.txt is missing in the source: add it"):
-        ready.do(scenario.plan(source).prepare, archive=str(empty))
+        ready.do(scenario.plan(source).prepare, archive=str(empty), wsgi="wsgi:app")
 
 
 def test_a_release_goes_to_the_idle_slot_and_then_to_visitors(ready: Server) -> None:
@@ -220,7 +220,7 @@ def test_a_release_goes_to_the_idle_slot_and_then_to_visitors(ready: Server) -> 
         "guestbook.service",
     ]
     assert releases.in_slot(ready.paths, "blue") == first.release
-    assert (ready.root / "srv/guestbook/app/wsgi.py").read_text() == "# v2\n"
+    assert (ready.root / "srv/guestbook/app/wsgi.py").read_text() == 'app = "v2"\n'
     events = [json.loads(line)["event"] for line in ready.paths.log.read_text().splitlines()]
     assert events == ["prepare", "stage", "switch"] * 2
 

@@ -108,6 +108,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
     "unit text": {"app__gunicorn__graceful_timeout": 31},
     "entry point": {"app__wsgi": "wsgi:application"},
     "python": {"app__python": "3.11"},
+    "dependencies": {"app__dependencies": "uv.lock"},
     "build": {"app__build": "make"},
     "static folder": {"app__static": "other"},
     "root": {"layout__root": "/var/www"},

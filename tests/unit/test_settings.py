@@ -85,7 +85,7 @@ def test_the_smallest_configuration_names_a_server_and_an_application() -> None:
     assert (found.server.ssh_port, found.server.http_port, found.server.https_port) == (20022, 20080, 20443)
     assert found.app.source == settings.FolderSource(folder="../app")
     assert found.app.gunicorn == settings.Gunicorn()
-    assert (found.app.wsgi, found.app.migrate, found.app.keep) == ("wsgi:app", "auto", 5)
+    assert (found.app.wsgi, found.app.migrate, found.app.keep) == ("auto", "auto", 5)
     assert found.app.gunicorn.workers is None
     assert found.app.health == settings.Health(path="/health", status=200, attempts=3, seconds=60)
     assert (found.web.domains, found.web.body_size, found.web.timeout) == ((), "10m", 60)
@@ -153,6 +153,11 @@ GOOD: list[tuple[str, Any]] = [
     ("app.python", "3.12.4"),
     ("app.wsgi", "app.main:application"),
     ("app.wsgi", "wsgi:create_app()"),
+    ("app.wsgi", "auto"),
+    ("app.python_mirror", "https://mirror.example.com:8443/python-build-standalone/releases/download"),
+    ("app.python_mirror", "file:///srv/mirror/pythons.json"),
+    ("app.dependencies", "poetry.lock"),
+    ("app.dependencies", "requirements/production.txt"),
     ("app.wsgi", "wsgi:create_app('prod', debug=False)"),
     ("app.build", "npm ci && npm run build -- --mode='x y' \"$HOME\" 100% {a} ü"),
     ("app.migrate", "none"),
@@ -266,6 +271,10 @@ WRONG: list[tuple[str, Any, str]] = [
     ("app.python", "2.7", "must be 3.N or 3.N.P"),
     ("app.python", "3.7", "from 3.8 on"),
     ("app.python", ">=3.11", "must be 3.N or 3.N.P"),
+    ("app.python_mirror", "http://mirror.example.com/x", "must be a URL with https:// or file://"),
+    ("app.python_mirror", "https://me:secret@mirror.example.com/x", "must be a URL with https:// or file://"),
+    ("app.dependencies", "Pipfile.lock", "must be auto, uv.lock, poetry.lock or a .txt file inside the source"),
+    ("app.dependencies", "../requirements.txt", "must be auto, uv.lock, poetry.lock or a .txt file inside"),
     ("app.wsgi", "wsgi", "must be module:attribute (got 'wsgi'): write it such as wsgi:app"),
     ("app.wsgi", "wsgi:app; rm -rf /", "must be module:attribute"),
     ("app.wsgi", "wsgi:create_app(open)", "must be module:attribute"),
@@ -752,6 +761,8 @@ NARROW = st.sampled_from(
         "app.name",
         "app.python",
         "app.wsgi",
+        "app.python_mirror",
+        "app.dependencies",
         "app.static",
         "app.health.path",
         "app.gunicorn.version",

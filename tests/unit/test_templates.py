@@ -125,10 +125,15 @@ def test_the_units_restart_always_and_stop_gracefully() -> None:
     assert "\nSocketGroup=www-data\n" in socket
 
 
-def test_the_entry_point_is_one_word_for_systemd() -> None:
-    """Promise: the arguments of a factory reach Gunicorn as they are written, blanks and quotes included."""
-    text = rendered(app__wsgi="wsgi:create_app('a b')")["gunicorn.service"]
-    assert "gunicorn.conf.py \"wsgi:create_app('a b')\"\n" in text
+def test_the_unit_takes_its_entry_point_from_the_release() -> None:
+    """Promise: what the host finds in the source changes no text that a reviewer saw; the stack's environment wins."""
+    unit = rendered(app__wsgi="wsgi:create_app('a b')")["gunicorn.service"]
+    assert unit == rendered()["gunicorn.service"]
+    assert "gunicorn.conf.py ${FLASKHOST_WSGI}\n" in unit
+    entry, environment = (
+        unit.index(f"EnvironmentFile=/srv/guestbook/slots/%i/{name}\n") for name in ("config/entry", "env")
+    )
+    assert entry < environment
 
 
 def test_an_upload_that_is_a_link_to_somebody_elses_file_is_not_served() -> None:

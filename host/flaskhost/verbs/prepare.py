@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from flaskhost import builder, dependencies, envfile, layout, locks, releases
+from flaskhost import builder, dependencies, entry, envfile, layout, locks, python, releases
 from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
@@ -26,7 +26,8 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Make a release ready to start; nothing runs of it yet but its build command.
 
     Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
-    home of the login user), python, gunicorn, build, static, environment (its digest), and the files of CONFIGURATION.
+    home of the login user, or null: then repository and host_key say where the commit is fetched from), wsgi, python,
+    python_mirror, dependencies, gunicorn, build, static, environment (its digest), and the files of CONFIGURATION.
     """
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
@@ -43,11 +44,10 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         progress.say(f"release {release.label}: unpacking")
         archive = _archive(asked)
         _unpack(archive, release.source, builder.account(asked.app))
-        uv = paths.facts["uv"]
-        venv = dependencies.ensure(
-            paths, release.source, asked["tree"], asked["python"], asked["gunicorn"], uv, progress
-        )
-        release.update(venv=venv)
+        chosen = entry.find(release.source, asked["wsgi"])
+        progress.say(f"entry point: {chosen}")
+        entry.remember(paths, release.digest, chosen)
+        release.update(venv=_dependencies(paths, release, asked, progress), entry=chosen)
         if asked["build"]:
             _build(release, asked["build"], progress)
         _compile(release)
@@ -60,6 +60,15 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         for old in archive.parent.glob("source-*.tar"):
             remove(old if old != archive else None)
     return _result(release, built=True)
+
+
+def _dependencies(paths: layout.Layout, release: releases.Release, asked: Document, progress: Progress) -> str:
+    """Have the Python and the packages that the source asks for; return the name of their environment."""
+    uv = paths.facts["uv"]
+    version = python.wanted(asked["python"], release.source)
+    found = python.ensure(paths, version, uv, asked["python_mirror"], progress)
+    wanted = dependencies.Wanted(asked["dependencies"], found, asked["gunicorn"])
+    return dependencies.ensure(paths, release.source, asked["tree"], wanted, uv, progress)
 
 
 def _result(release: releases.Release, *, built: bool) -> Dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import time
-from typing import Any, Dict, Optional
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
 
 from flaskhost import envfile, layout, locks, releases, slots, systemd
 from flaskhost.document import Document
@@ -104,7 +106,7 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
             seconds=MIGRATE_SECONDS,
             unit=unit,
             environment={"PATH": release.path, "HOME": str(paths.home)},
-            properties=[f"EnvironmentFile={paths.config(release.digest)}/env", "UMask=0027"],
+            properties=[*(f"EnvironmentFile={file}" for file in _environment_files(paths, release)), "UMask=0027"],
         ),
         timeout=MIGRATE_SECONDS + systemd.GRACE_SECONDS,
         check=False,
@@ -123,6 +125,13 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
     release.update(migrated=releases.stamp())
 
 
+def _environment_files(paths: layout.Layout, release: releases.Release) -> Iterator[str]:
+    """Yield what systemd reads; the last one wins, so a FLASK_APP of the stack comes before the one that was found."""
+    # - : a release that an older version of this command has prepared has no entry.
+    yield f"-{paths.config(release.digest)}/entry"
+    yield f"{paths.config(release.digest)}/env"
+
+
 def _brought_by(paths: layout.Layout, revision: str) -> Optional[releases.Release]:
     """Return the release on this host whose migrations hold that revision, or None."""
     for release in releases.every(paths):
@@ -138,5 +147,25 @@ def _migration(release: releases.Release, wish: str) -> Optional[str]:
         return None
     if wish != "auto":
         return wish
+    if _manages_database(release.source / "manage.py"):
+        return "python manage.py db upgrade"
     # What `flask db init` makes (Flask-Migrate): migrations/alembic.ini beside env.py.
     return "flask db upgrade" if (release.source / "migrations" / "env.py").is_file() else None
+
+
+def _manages_database(path: Path) -> bool:
+    """Tell whether a manage.py has the command `db upgrade`: of Flask-Script and old Flask-Migrate, or one of its own.
+
+    It is read, not run; one that only calls `flask` names neither.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (FileNotFoundError, SyntaxError, ValueError):
+        return False
+    words = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words.add(node.value)
+        elif isinstance(node, (ast.FunctionDef, ast.Name)):
+            words.add(node.name if isinstance(node, ast.FunctionDef) else node.id)
+    return "MigrateCommand" in words or {"db", "upgrade"} <= words
