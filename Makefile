@@ -1,6 +1,6 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-plugin lint bench lock
+.PHONY: help demo demo-down test test-fast test-plugin lint bench docs lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
@@ -36,6 +36,9 @@ lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what ho
 bench: ## measure first deploy, no-op, release and rollback
 	@$(SETUP) containers
 	@PYTHONPATH=host $(RUN) python -m bench $(BENCH)
+
+docs: ## write docs/configuration.md anew from the settings
+	@$(RUN) python -m ops.reference
 
 lock: ## write requirements.txt anew from pyproject.toml
 	@$(SETUP) lock

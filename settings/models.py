@@ -52,13 +52,16 @@ class LocalServer(Group):
 class Bastion(Group):
     """The host through which a server is reached that this machine cannot reach itself."""
 
-    address: rules.Address = Field(description="Its name or IP address, without user and port.")
+    address: rules.Address = Field(
+        examples=["bastion.example.com"], description="Its name or IP address, without user and port."
+    )
     port: rules.Port = Field(default=22, description="Its port for SSH.")
     user: rules.LoginUser = Field(
         default="root", description="The user who logs in there; it has to do nothing but pass connections on."
     )
     host_key: rules.HostKey = Field(
-        description="The public SSH host key of the bastion, as ssh-keyscan prints it; no other host is trusted."
+        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDg5Aor+8Ts08IXenpMILbZECxRUDnNisjtwU5kO8Gg5"],
+        description="The public SSH host key of the bastion, as ssh-keyscan prints it; no other host is trusted.",
     )
 
 
@@ -68,7 +71,9 @@ class ExistingServer(Group):
     kind: Literal["existing"] = Field(
         description="Where the server comes from: existing is a host with Ubuntu or Debian that is reached over SSH."
     )
-    address: rules.Address = Field(description="Its name or IP address, without user and port.")
+    address: rules.Address = Field(
+        examples=["203.0.113.10"], description="Its name or IP address, without user and port."
+    )
     port: rules.Port = Field(default=22, description="Its port for SSH. Another one replaces nothing.")
     user: rules.LoginUser = Field(
         default="root",
@@ -76,8 +81,9 @@ class ExistingServer(Group):
         "asks for a password.",
     )
     host_key: rules.HostKey = Field(
+        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICTLv1nIGjZywuThV+KfkT7a61CjyBQzZSF6PQHsbocO"],
         description="Its public SSH host key, as ssh-keyscan prints it; no other host is trusted. It is what makes the "
-        "host this one: another key is another machine, on which everything is made anew."
+        "host this one: another key is another machine, on which everything is made anew.",
     )
     bastion: Bastion | None = Field(
         default=None, description="The host through which it is reached; null where it is reached directly."
@@ -136,7 +142,8 @@ class RepositorySource(Group):
     """The application's code as a commit of a git repository."""
 
     repository: rules.Repository = Field(
-        description=f"Where the repository is: {rules.KINDS_OF_REPOSITORY}. A path is relative to this project."
+        examples=["https://git.example.com/team/shop.git"],
+        description=f"Where the repository is: {rules.KINDS_OF_REPOSITORY}. A path is relative to this project.",
     )
     via: Literal["workstation"] = Field(
         default="workstation",
@@ -168,7 +175,9 @@ class Gunicorn(Group):
     """How the application server runs."""
 
     workers: Annotated[rules.Number, rules.within(1, 1000)] | None = Field(
-        default=None, description="Number of worker processes. Default: 2 x cores + 1, counted on the server."
+        default=None,
+        examples=[5],
+        description="Number of worker processes. Default: 2 x cores + 1, counted on the server.",
     )
     threads: Annotated[rules.Number, rules.within(1, 1000)] = Field(
         default=1, description="Number of threads in each worker; more than one makes the worker class gthread."
@@ -187,7 +196,8 @@ class Gunicorn(Group):
     )
     settings: Mapping[rules.GunicornSetting, rules.Json] = Field(
         default={},
-        description="Further settings of gunicorn.conf.py by Gunicorn's own names, such as max_requests: 1000.",
+        examples=[{"max_requests": 1000, "max_requests_jitter": 100}],
+        description="Further settings of gunicorn.conf.py by Gunicorn's own names, with values as it takes them.",
     )
 
 
@@ -210,7 +220,7 @@ class App(Group):
     """The application: its code and how it is built and run."""
 
     name: rules.ApplicationName = Field(
-        description="Name of the application on the server: of its user, its units and its folder."
+        examples=["shop"], description="Name of the application on the server: of its user, its units and its folder."
     )
     source: Source = Field(description="Where the code comes from: a repository or a folder.")
     version: rules.GitReference | None = Field(
@@ -219,7 +229,9 @@ class App(Group):
         "Default: where the repository's HEAD points, if allow_branch holds.",
     )
     commit: rules.Commit | None = Field(
-        default=None, description="The full commit of that version; given, nothing has to be looked up."
+        default=None,
+        examples=["3f2a9c41d0b7e86512fa6c0d9b1e47735a8c2e90"],
+        description="The full commit of that version; given, nothing has to be looked up.",
     )
     allow_branch: rules.Flag = Field(
         default=False,
@@ -248,7 +260,9 @@ class App(Group):
         "application, create_app() or make_app() in wsgi.py, app.py, run.py and the packages of the source.",
     )
     build: rules.CommandLine | None = Field(
-        default=None, description="Command that is run in the source before a release is staged, such as npm run build."
+        default=None,
+        examples=["npm ci && npm run build"],
+        description="Command that is run in the source before a release is staged.",
     )
     migrate: rules.CommandLine = Field(
         default="auto",
@@ -317,16 +331,19 @@ class Settings(Group):
     stack: str = Field(description="Name of the stack.")
     server: Server = Field(description="Where the application runs.")
     credentials: Credentials = Field(
-        default_factory=Credentials, repr=False, description="What flaskhost itself logs in with, encrypted."
+        default_factory=Credentials, repr=False, description="What flaskhost itself logs in with."
     )
     app: App = Field(description="The application: its code and how it is built and run.")
     web: Web = Field(default_factory=Web, description="How visitors reach the application.")
     env: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
         default={},
+        examples=[{"LOG_LEVEL": "INFO", "DATABASE_URL": "sqlite:////srv/shop/shared/data/shop.db"}],
         description="Environment of the application, in plain text. A number that starts with 0 needs quotes.",
     )
     secrets: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
-        default={}, repr=False, description="Environment of the application that is encrypted."
+        default={},
+        repr=False,
+        description="Environment of the application that nobody may read, such as keys and passwords.",
     )
     layout: Layout = Field(default_factory=Layout, description="Where things lie on the server.")
     purge: rules.Flag = Field(

@@ -1,0 +1,79 @@
+"""The reference of the settings: it says what the settings are now, and each example in it is right."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+import settings
+from ops import reference
+
+WRITTEN = reference.FILE.read_text()
+HEAD, _, TABLES = WRITTEN.partition(reference.MARK)
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+SMALLEST: dict[str, Any] = {
+    "server": {"kind": "local"},
+    "app": {"name": "shop", "source": {"repository": "../shop"}, "version": "v1.0.0"},
+}
+
+
+def blocks(text: str) -> list[dict[str, Any]]:
+    """Return the YAML blocks of a text, without the namespace."""
+    found = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    return [
+        {key.removeprefix("flaskhost:"): value for key, value in block.get("config", block).items()} for block in found
+    ]
+
+
+def test_the_reference_is_up_to_date() -> None:
+    """Whoever changes a setting writes it anew."""
+    assert reference.written(WRITTEN) == WRITTEN, f"docs/configuration.md is not up to date: run `{reference.COMMAND}`"
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    """With a whole sentence, also each setting of a group in a group."""
+
+    def leaves(found: list[reference.Setting]) -> list[reference.Setting]:
+        inner = [member for each in found for group in each.groups for member in reference.members(group, each.path)]
+        return found + (leaves(inner) if inner else [])
+
+    for setting in leaves(reference.members(settings.Settings)):
+        assert re.fullmatch(r"[A-Z].*\.", setting.field.description or "", re.DOTALL), setting.path
+        if setting.path != ("stack",):
+            assert re.search(rf"`(flaskhost:)?{'.'.join(setting.path)}`", TABLES)
+
+
+@pytest.mark.parametrize("config", blocks(HEAD), ids=lambda config: config["server"]["kind"])
+def test_the_smallest_stack_files_are_right(config: dict[str, Any]) -> None:
+    """With the credentials that the text says; and no longer than ten lines."""
+    if config["server"]["kind"] == "existing":
+        config = {**config, "credentials": {"ssh_key": KEY}}
+    settings.load(config, stack="prod", secret_keys={"credentials"})
+    assert all(block.count("\n") <= 10 for block in re.findall(r"```yaml\n(.*?)```", HEAD, re.DOTALL))
+
+
+@pytest.mark.parametrize("example", blocks(TABLES), ids=str)
+def test_each_example_of_the_reference_is_right(example: dict[str, Any]) -> None:
+    """In an otherwise small stack file; what is inside a group of another kind comes with that kind."""
+    config = copy.deepcopy(SMALLEST)
+    server = example.get("server", {})
+    if server.get("kind") == "existing" or "bastion" in server:
+        config["server"] = {"kind": "existing", "address": "203.0.113.10", "host_key": HOST_KEY}
+        config["credentials"] = {"ssh_key": KEY}
+    if "folder" in example.get("app", {}).get("source", {}):
+        del config["app"]["version"], config["app"]["source"]
+    for name, value in example.items():
+        config[name] = {**config[name], **value} if isinstance(value, dict) and name in config else value
+    settings.load(config, stack="dev", secret_keys={"credentials"})
+
+
+HOST_KEY = settings.ExistingServer.model_fields["host_key"].examples[0]  # type: ignore[index]
+
+
+def test_the_hand_written_part_stays() -> None:
+    """Only what is below the mark is written."""
+    assert reference.written("# Mine\n" + reference.MARK + "old").startswith("# Mine\n" + reference.MARK)
