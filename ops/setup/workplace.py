@@ -61,6 +61,8 @@ class Workplace(NamedTuple):
             # A language host of an old kind reads no `virtualenv` from Pulumi.yaml; every kind reads this.
             PULUMI_PYTHON_CMD=str(cache.PYTHON),
             PULUMI_SKIP_UPDATE_CHECK="1",
+            # The engine has pip list the packages at each run: it need not look for a newer pip.
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
             FLASKHOST_TREE=str(cache.TREE),
         )
         changed.pop("PYTHONHOME", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -290,6 +291,8 @@ def main(arguments: list[str]) -> None:
         # No version: whoever asks looks for the official plugin.
         sys.stdout.write("the stand-in for the command plugin\n")
         return
+    # The engine asks it to end so, and waits for that; Python would first take everything down.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = os.getppid()
     engine = next((word for word in reversed(arguments) if not word.startswith("-")), None)
     # Every call holds a thread as long as its command runs; the engine decides how many there are.
