@@ -26,6 +26,6 @@ class HostBase(pulumi.ComponentResource):
         super().__init__("flaskhost:host:Base", name, None, opts)
         command = deploy.command
         self.reachable = deploy.upload(f"{name}-command", command.archive, command.upload, self, [], boots=True)
-        words = f"python3 {command.upload} base {name}"
-        self.ready = deploy.step(f"{name}-base", words, self, [self.reachable], deploy.plan.base)
+        uploaded = f"python3 {command.upload}"
+        self.ready = deploy.step(uploaded, name, "base", deploy.plan.base, self, [self.reachable])
         self.register_outputs({})

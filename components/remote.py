@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # While a server boots, nobody answers; every other step comes after one that has waited.
 DIAL_SECONDS = 10
+# host/flaskhost/sudo.py reads it. The SSH servers of Debian and Ubuntu take LC_* from a session (AcceptEnv).
+SUDO_VARIABLE = "LC_FLASKHOST_SUDO"
 BOOT_TIMEOUT = "10m"
 
 
@@ -63,7 +65,8 @@ class Host:
     Attributes:
         address: name or IP address.
         port: of SSH.
-        user: who logs in: root, or a user who may use sudo without a password.
+        user: who logs in: root, or a user who may use sudo.
+        sudo_password: what sudo asks that user for, if anything.
         private_key: OpenSSH format.
         host_key: the only key that the host may show, as `ssh-ed25519 AAAA…`.
         identity: changes with the machine, not with its address: a new machine gets every step again.
@@ -81,11 +84,17 @@ class Host:
     resource: pulumi.Resource | None = None
     bastion: Bastion | None = None
     boots: bool = False
+    sudo_password: pulumi.Input[str] | None = None
 
     @property
-    def sudo(self) -> str:
-        """What precedes a command that only root may run."""
-        return "" if self.user == "root" else "sudo "
+    def as_root(self) -> str:
+        """What stands between the flaskhost command and a step, so that root does it."""
+        return "" if self.user == "root" else " --sudo"
+
+    @property
+    def environment(self) -> dict[str, pulumi.Input[str]] | None:
+        """What a session brings along: the standard input is text that a preview shows, so no password is in it."""
+        return None if self.sudo_password is None else {SUDO_VARIABLE: self.sudo_password}
 
     def connection(self, dial_error_limit: int = 3) -> remote.ConnectionArgs:
         """Return how a step connects; `dial_error_limit` -1 tries until the step's own timeout."""
@@ -134,30 +143,33 @@ class Deploy:
             parent: component that the step belongs to.
             after: what has to be done before.
         """
-        return self.step(f"{app}-{step}", f"{self.command.program} {step} {app}", parent, after, document)
+        return self.step(self.command.program, app, step, document, parent, after)
 
-    def step(
+    def step(  # noqa: PLR0913 - each is a part of a step
         self,
-        name: str,
-        words: str,
+        program: str,
+        app: str,
+        step: str,
+        document: pulumi.Input[str],
         parent: pulumi.Resource,
         after: Sequence[pulumi.Resource],
-        document: pulumi.Input[str],
     ) -> remote.Command:
         """Make a step that runs a short line in a shell on the host, as root.
 
         Args:
-            name: of the resource.
-            words: the line; nothing secret.
+            program: what is called; nothing secret.
+            app: the application.
+            step: what it shall do for it.
+            document: for standard input.
             parent: component that the step belongs to.
             after: what has to be done before.
-            document: for standard input.
         """
         return remote.Command(
-            name,
+            f"{app}-{step}",
             connection=self.host.connection(),
-            create=f"{self.host.sudo}{words}",
+            create=f"{program}{self.host.as_root} {step} {app}",
             stdin=document,
+            environment=self.host.environment,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             triggers=[self.host.identity],
@@ -191,7 +203,8 @@ class Deploy:
             connection=self.host.connection(dial_error_limit=-1 if boots else 3),
             source=pulumi.FileAsset(str(path)),
             remote_path=to,
-            triggers=[self.host.identity],
+            # Relative to the home of whoever logs in: of another user's nobody knows what is there.
+            triggers=[self.host.identity, self.host.user],
             opts=self._options(parent, after, timeouts),
         )
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class Existing(pulumi.ComponentResource):
     """A host that the stack is told of.
 
-    Its host key is its identity: a changed address, port, user or login key is another way to the same machine and
-    replaces nothing; another host key is another machine, which gets everything anew.
+    Its host key is its identity: a changed address, port or login key is another way to the same machine and replaces
+    nothing, and another user only has the uploads made again; another host key is another machine, which gets
+    everything anew.
 
     Attributes:
         host: the machine.
@@ -47,5 +48,6 @@ class Existing(pulumi.ComponentResource):
             host_key=server.host_key,
             identity=server.host_key,
             bastion=bastion,
+            sudo_password=credentials.sudo_password and pulumi.Output.secret(credentials.sudo_password),
         )
         self.register_outputs({"address": server.address})

@@ -1,7 +1,8 @@
 """The command line of `flaskhost` on the host.
 
 `flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases APP` is for people;
-`flaskhost start|reload APP` is what `<app>.service` calls.
+`flaskhost start|reload APP` is what `<app>.service` calls. `flaskhost --sudo STEP APP` is the same step, called by a
+user who may become root.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
-from flaskhost import transient
+from flaskhost import sudo, transient
 from flaskhost.shell import Failure
 from flaskhost.verbs import base, checks, environment, prepare, site, stage, status, switch, umbrella
 
@@ -46,6 +47,8 @@ def main(words: List[str]) -> int:
 
 
 def _run(words: List[str]) -> int:
+    if words[:1] == ["--sudo"]:
+        sudo.again(_called(), words[1:])
     verb, app = words if len(words) == 2 else ("", "")
     if verb == "--worker":
         return transient.worker(app, UP)
@@ -62,6 +65,12 @@ def _run(words: List[str]) -> int:
             print(f"{row['state']:7} {row['version']:20} {row['release'][:8]}  {row['created']}  {row['folder']}")
         return 0
     raise Failure(f"usage: flaskhost {{{'|'.join([*STEPS, *UNIT, 'status', 'releases'])}}} APP")
+
+
+def _called() -> List[str]:
+    """Return how this command is called: the archive that was uploaded, or the installed program."""
+    here = Path(sys.path[0])
+    return [sys.executable, str(here.resolve())] if here.is_file() else [str(Path(sys.argv[0]).resolve())]
 
 
 def _program() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import runpy
 import socket
@@ -167,7 +166,7 @@ def test_steps_are_as_pulumi_command_needs_them(deployed: Recorder) -> None:
     """Promise: no update, no delete, no environment; stderr is streamed; only a new machine replaces a step."""
     for name, one in steps(deployed).items():
         assert not {"update", "delete", "environment"} & set(one.inputs), name
-        assert one.inputs["triggers"] == ["0a1b2c"], name
+        assert one.inputs["triggers"] == ["0a1b2c", *(["root"] if one.kind == COPY else [])], name
         assert "triggers" not in one.secrets
         if one.kind == REMOTE:
             assert one.inputs["addPreviousOutputInEnv"] is False
@@ -253,13 +252,26 @@ def test_the_output_says_what_was_verified() -> None:
     assert record(deploy())[1] == {"health": "ok: 200"}
 
 
-def test_another_user_than_root_uses_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: on a host whose root may not log in, every verb is called as root; uploads are not."""
-    true = provision
-    monkeypatch.setitem(globals(), "provision", lambda settings: dataclasses.replace(true(settings), user="admin"))
-    recorder, _ = record(deploy())
-    for verb in ("base", "site", "release"):
-        assert recorder.found[f"guestbook-{verb}"].inputs["create"].startswith("sudo ")
+def test_another_user_than_root_has_the_command_call_itself_by_sudo() -> None:
+    """Promise: every step is done as root, whoever logs in; uploads need no root."""
+    recorder, _ = record(deploy(**EXISTING, server__user="admin"))
+    for verb in ("site", "environment", "release"):
+        assert recorder.found[f"guestbook-{verb}"].inputs["create"] == f"{COMMAND.program} --sudo {verb} guestbook"
+        assert "environment" not in recorder.found[f"guestbook-{verb}"].inputs
+    assert recorder.found["guestbook-base"].inputs["create"] == f"python3 {COMMAND.upload} --sudo base guestbook"
+
+
+def test_the_password_of_sudo_is_brought_by_the_session_and_a_secret() -> None:
+    """Promise: it is in no command line and in no document: those are read in previews."""
+    recorder, _ = record(deploy(**EXISTING, server__user="admin", credentials__sudo_password=scenario.CANARY))
+    for one in steps(recorder).values():
+        if one.kind == REMOTE:
+            raw = plain(one.request.object)
+            assert one.inputs["environment"] == {"LC_FLASKHOST_SUDO": scenario.CANARY}
+            assert is_secret(raw["environment"]) or is_secret(raw["environment"]["LC_FLASKHOST_SUDO"])
+            assert scenario.CANARY not in f"{one.inputs['create']} {raw.get('stdin')}" or one.name.endswith(
+                "-environment"
+            )
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], secret: list[str]) -> None:
@@ -360,14 +372,23 @@ def test_an_existing_server_is_not_made_only_reached() -> None:
 
 
 def test_another_way_to_the_same_machine_replaces_nothing() -> None:
-    """Promise: the host key is what makes the host; a changed address, port, user or login key is an update."""
+    """Promise: the host key is what makes the host; a changed address, port, bastion or login key is an update."""
     one, _ = record(deploy(**EXISTING))
     other = {**EXISTING, "server__address": "app1.example.com", "credentials__ssh_key": OTHER_PRIVATE_KEY}
-    two, _ = record(deploy(**other, server__port=2222, server__user="admin", server__bastion=BASTION))
+    two, _ = record(deploy(**other, server__port=2222, server__bastion=BASTION))
     three, _ = record(deploy(**{**EXISTING, "server__host_key": OTHER_HOST_KEY}))
     for name in steps(one):
-        assert one.found[name].inputs["triggers"] == two.found[name].inputs["triggers"] == [HOST_KEY]
-        assert three.found[name].inputs["triggers"] == [OTHER_HOST_KEY]
+        triggers = [recorder.found[name].inputs["triggers"] for recorder in (one, two, three)]
+        assert triggers[0] == triggers[1], name
+        assert (triggers[0][0], triggers[2][0]) == (HOST_KEY, OTHER_HOST_KEY)
+
+
+def test_another_user_has_the_uploads_made_again() -> None:
+    """Promise: they are in the home of whoever logs in; nothing else depends on that."""
+    one, _ = record(deploy(**EXISTING))
+    two, _ = record(deploy(**EXISTING, server__user="admin"))
+    changed = {name for name in steps(one) if one.found[name].inputs["triggers"] != two.found[name].inputs["triggers"]}
+    assert changed == {name for name, step in steps(one).items() if step.kind == COPY}
 
 
 def test_a_bastion_has_a_pinned_key_and_a_login_of_its_own() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 from ops.local_server import server
@@ -61,6 +63,25 @@ class Machine:
     def host(self) -> Host:
         """What a test sees of it."""
         return Host(self.name)
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file on it."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.mode, entry.size = mode, len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        self.host.engine.run("cp", "-", f"{self.name}:/", stdin=packed.getvalue())
+
+    def add_user(self, user: str, public_key: str, password: str = "") -> None:
+        """Make a user who logs in with that key; without a password of their own, if none is given."""
+        self.host.run(f"useradd --create-home --shell /bin/bash {user}")
+        if password:
+            self.write("/root/password", f"{user}:{password}\n", 0o600)
+            self.host.run("chpasswd < /root/password && rm /root/password")
+        self.host.run(f"install -d -m 700 -o {user} -g {user} /home/{user}/.ssh")
+        self.write(f"/home/{user}/.ssh/authorized_keys", f"{public_key}\n", 0o600)
+        self.host.run(f"chown {user}: /home/{user}/.ssh/authorized_keys")
 
     def close(self) -> None:
         """Remove it; one that is gone already is no failure."""
