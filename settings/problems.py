@@ -230,6 +230,8 @@ def _suggestion(place: Place) -> str:
     """Name the setting that was probably meant: beside the wrong one, else anywhere."""
     name, above = str(place[-1]), place[:-1]
     beside = [known[-1] for known in KNOWN if known[:-1] == above]
+    if name in beside:
+        return f"remove it, or write another kind of {above[-1]}"
     close = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=0.6)
     if close and name not in OTHER_WORDS:
         return f"did you mean {written((*above, close[0]))}?"

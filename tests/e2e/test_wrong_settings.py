@@ -20,7 +20,16 @@ import settings
 from ops.local_server import engine
 from settings.problems import KNOWN, written
 from tests.e2e.stack import Run, Stack
-from tests.unit.test_settings import FROM_REPOSITORY, MISSING, SMALLEST, WRONG, WRONG_FROM_REPOSITORY, changed
+from tests.unit.test_settings import (
+    EXISTING,
+    FROM_REPOSITORY,
+    MISSING,
+    SMALLEST,
+    WRONG,
+    WRONG_EXISTING,
+    WRONG_FROM_REPOSITORY,
+    changed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +99,7 @@ def chosen(table: list[Case]) -> list[Case]:
     return [case for cases in found.values() for case in cases[:MOST]]
 
 
-TABLES = ((SMALLEST, WRONG), (FROM_REPOSITORY, WRONG_FROM_REPOSITORY))
+TABLES = ((SMALLEST, WRONG), (FROM_REPOSITORY, WRONG_FROM_REPOSITORY), (EXISTING, WRONG_EXISTING))
 FILES = [found for base, table in TABLES for found in together(base, chosen(table))]
 
 
