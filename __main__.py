@@ -17,7 +17,7 @@ from ops.setup import cache
 HERE = Path(__file__).parent
 
 settings = configuration.load()
-source = configuration.resolve(settings.app, base=HERE, cache=cache.folder() / "sources")
+source = configuration.resolve(settings, base=HERE, cache=cache.folder() / "sources")
 command = host_command.pack(cache.folder() / "host")
 plan = rendering.plan(settings, source)
 name = settings.app.name

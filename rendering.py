@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 import document
+from settings import RepositorySource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,13 +58,13 @@ class Plan:
     Attributes:
         release: the release's identity: SHA-256, in hex, of all that makes it.
         url: where a visitor reaches the application.
-        archive: where the code is uploaded to.
+        archive: where the code is uploaded to; None where the server fetches it.
         environment: the only document with secrets in it; it depends on them and on nothing else of the release.
     """
 
     release: str
     url: str
-    archive: str
+    archive: str | None
     base: str
     site: str
     environment: str = field(repr=False)
@@ -85,7 +86,7 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     variables = dict(sorted({**settings.env, **settings.secrets}.items()))
     shown = _shown(settings)
     environment = _digest(shown)[:16]
-    code = {"version": source.version, "commit": source.commit, "tree": source.tree}
+    code = {"version": source.version, "commit": source.commit, "tree": source.tree, **_fetched(settings)}
     built = {
         **app.model_dump(include={"wsgi", "python", "python_mirror", "dependencies", "build", "static"}),
         "gunicorn": app.gunicorn.version,
@@ -105,7 +106,10 @@ def plan(settings: Settings, source: Resolved) -> Plan:
             "environment",
             app.name,
             {"environment": environment},
-            {"env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables)},
+            {
+                "env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables),
+                **_git_credentials(settings),
+            },
         ),
         "prepare": document.write(
             "prepare",
@@ -136,9 +140,27 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     )
 
 
-def archive(settings: Settings, source: Resolved) -> str:
-    """Return where the archive of the code is uploaded to, relative to the login user's home."""
+def archive(settings: Settings, source: Resolved) -> str | None:
+    """Return where the archive of the code is uploaded to, relative to the login user's home; None without one."""
+    if source.archive is None:
+        return None
     return f".flaskhost/{settings.app.name}/source-{source.tree[:16]}.tar"
+
+
+def _fetched(settings: Settings) -> dict[str, str | None]:
+    """Return where the server fetches the code from, if it does."""
+    source = settings.app.source
+    if not isinstance(source, RepositorySource) or source.via != "server":
+        return {}
+    return {"repository": source.repository, "host_key": source.host_key}
+
+
+def _git_credentials(settings: Settings) -> dict[str, str]:
+    """Return what git on the server logs in with, as the files that it reads."""
+    if not _fetched(settings):
+        return {}
+    files = {"git/deploy_key": settings.credentials.deploy_key, "git/token": settings.credentials.git_login}
+    return {name: text for name, text in files.items() if text}
 
 
 def _base(settings: Settings) -> str:

@@ -1,7 +1,8 @@
 """What code goes to the server: resolved on this machine, before anything runs on the other one.
 
 A version becomes a commit, a commit becomes an archive in the cache, and the archive's digest says what is deployed.
-A full commit whose archive is in the cache needs neither a look-up nor the repository.
+A full commit whose archive is in the cache needs neither a look-up nor the repository. Where the server fetches the
+code itself (via: server), a tag or branch is looked up here with the server's own key or token, and nothing is fetched.
 
 It does not build anything, and it refuses what it could send only in part: submodules and Git LFS.
 """
@@ -14,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,16 +25,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from settings import FolderSource, Problem, RepositorySource
+from settings import Credentials, FolderSource, Problem, RepositorySource
 from settings.problems import NOTHING, shown
+from settings.rules import is_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 LOOK_UP_SECONDS = 10
 LOCAL_SECONDS = 120
 FETCH_SECONDS = 600
+# By which ssh finds the pinned key, whatever address and port the Git server has.
+SSH_ALIAS = "flaskhost-git-server"
+SSH_SETTINGS = (
+    *("BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", f"ConnectTimeout={LOOK_UP_SECONDS - 1}"),
+    *("StrictHostKeyChecking=yes", f"HostKeyAlias={SSH_ALIAS}", "UpdateHostKeys=no", "CheckHostIP=no"),
+    f"GlobalKnownHostsFile={os.devnull}",
+)
 LARGE = 100 * 1024 * 1024
 """Bytes above which an archive is worth a word: it travels with each new release."""
 
@@ -57,15 +68,16 @@ class Resolved:
     Attributes:
         version: What people call it, safe in a file name: v1.0.0, 4f1c02d9a7be or folder-4f1c02d9.
         commit: The full commit, 40 hexadecimal digits; None for a folder.
-        tree: SHA-256 of the archive, which depends on names, contents, links and executable bits only.
-        archive: A plain tar below the cache.
+        tree: SHA-256 of the archive, which depends on names, contents, links and executable bits only; where the
+            server fetches the code, of repository and commit.
+        archive: A plain tar below the cache; None where the server fetches the code.
         size: Bytes of the archive.
     """
 
     version: str
     commit: str | None
     tree: str
-    archive: Path
+    archive: Path | None
     size: int
 
     @property
@@ -98,6 +110,7 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
     base: Path,
     cache: Path,
     allow_branch: bool = False,
+    credentials: Credentials | None = None,
 ) -> Resolved:
     """Return the code of a source at a version, with its archive in the cache.
 
@@ -108,6 +121,7 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
         base: Folder that relative paths start from.
         cache: Folder for mirrors and archives; made if it is not there.
         allow_branch: Whether the version may be a branch.
+        credentials: What the server reads the repository with, for a source that it fetches itself.
 
     Raises:
         SourceError: The code cannot be had.
@@ -117,7 +131,12 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
     try:
         if isinstance(source, FolderSource):
             return _resolve_folder(base / Path(source.folder).expanduser(), source.folder, archives)
-        pinned = commit or (version if version and _is_commit(version) else None)
+        pinned = commit or (version if version and is_commit(version) else None)
+        if source.via == "server":
+            with _access(source, credentials or Credentials()) as access:
+                found = pinned or _look_up(_Remote(source.repository, access), version, allow_branch=allow_branch)
+            identity = hashlib.sha256(f"{source.repository}\n{found}\n".encode()).hexdigest()
+            return Resolved(_label(version, found), found, identity, None, 0)
         if pinned:
             known = _cached(archives, pinned, version)
             if known:
@@ -240,17 +259,71 @@ class _Repository:
         self.git("-c", "tar.umask=0022", "archive", "--format=tar", f"--output={target}", commit)
 
 
-class _Mirror(_Repository):
-    """A repository elsewhere, and its bare mirror in the cache, which is fetched only when a commit is missing."""
+@dataclass(frozen=True)
+class _Access:
+    """How git on this machine asks a Git server with what the server logs in with: variables for git."""
 
-    def __init__(self, url: str, cache: Path) -> None:
-        folder = cache / "repositories" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
-        super().__init__(folder, url)
+    variables: Mapping[str, str]
+
+    @staticmethod
+    def next_step(said: str) -> str | None:
+        """Return how to repair what the Git server refused, if that is plain; `said` is git's message."""
+        if "Host key verification failed" in said:
+            return "it shows another host key than app.source.host_key: ask its operators for the right one"
+        if "Permission denied" in said:
+            return "add the public half of credentials.deploy_key to it, as a deploy key that may read"
+        if re.search(r"Authentication failed|could not read (Username|Password)|error: 40[134]", said):
+            return "set credentials.git_token to a token that may read it"
+        return None
+
+
+@contextmanager
+def _access(source: RepositorySource, credentials: Credentials) -> Iterator[_Access]:
+    """Have the server's credentials in files of this user's for a moment; none of them is on a command line.
+
+    No other key, token or known host of this user's is taken, so that what is found out here holds on the server.
+    """
+    with tempfile.TemporaryDirectory(prefix="flaskhost-git-") as name:  # of mode 0700
+        folder = Path(name)
+        variables = {}
+        if source.repository.startswith("https://"):
+            settings = [("credential.helper", "")]
+            if credentials.git_login:
+                login = shlex.quote(_kept(folder / "login", credentials.git_login))
+                # For this host alone: another one, to which it may redirect, does not get the token.
+                scope = f"credential.https://{urlsplit(source.repository).netloc}.helper"
+                settings.append((scope, f'!f() {{ test "$1" != get || cat {login}; }}; f'))
+            variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+            for number, (key, value) in enumerate(settings):
+                variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        elif source.host_key and credentials.deploy_key:
+            words = ["ssh", "-F", os.devnull, "-i", _kept(folder / "key", credentials.deploy_key)]
+            known = _kept(folder / "known_hosts", f"{SSH_ALIAS} {source.host_key}\n")
+            for setting in (*SSH_SETTINGS, f"UserKnownHostsFile={known}"):
+                words += ["-o", setting]
+            variables = {"GIT_SSH_COMMAND": shlex.join(words), "GIT_SSH_VARIANT": "ssh"}
+        yield _Access(variables)
+
+
+def _kept(path: Path, text: str) -> str:
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+class _Remote(_Repository):
+    """A repository elsewhere that is asked for names only."""
+
+    def __init__(self, url: str, access: _Access | None = None) -> None:
+        super().__init__(Path(os.sep), url)
         self.url = url
-        self.lock = folder.with_suffix(".lock")
+        self.access = access
+
+    def abbreviated(self, version: str) -> str | None:  # noqa: ARG002 - a Git server is not asked for it
+        return None
 
     def _listed(self, *words: str) -> dict[str, str]:
-        listed = _git(["ls-remote", *words], seconds=LOOK_UP_SECONDS, place=self.url, told=True)
+        listed = _git(["ls-remote", *words], seconds=LOOK_UP_SECONDS, place=self.url, told=True, access=self.access)
         pairs = [line.split("\t", 1) for line in listed.splitlines() if "\t" in line]
         return {name: commit for commit, name in pairs}
 
@@ -261,12 +334,21 @@ class _Mirror(_Repository):
             "--", self.url, f"refs/tags/{version}", f"refs/tags/{version}^{{}}", f"refs/heads/{version}"
         )
 
-    def abbreviated(self, version: str) -> str | None:
-        return super().abbreviated(version) if self.folder.exists() else None
-
     def names(self) -> list[str]:
         listed = self._listed("--sort=-version:refname", "--refs", "--tags", "--heads", "--", self.url)
         return [name.split("/", 2)[2] for name in listed]
+
+
+class _Mirror(_Remote):
+    """A repository elsewhere, and its bare mirror in the cache, which is fetched only when a commit is missing."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        super().__init__(url)
+        self.folder = cache / "repositories" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+        self.lock = self.folder.with_suffix(".lock")
+
+    def abbreviated(self, version: str) -> str | None:
+        return _Repository.abbreviated(self, version) if self.folder.exists() else None
 
     def ensure(self, commit: str, setting: str) -> None:
         with _locked(self.lock):
@@ -522,10 +604,6 @@ def _label(version: str | None, commit: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", version)[:40].strip(".-") or commit[:12]
 
 
-def _is_commit(version: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{40}", version) is not None
-
-
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Let only one process of this machine in at a time."""
@@ -551,10 +629,10 @@ LEADING_ELSEWHERE = frozenset(
 )
 
 
-def _git(words: list[str], *, seconds: int, place: str, told: bool = False) -> str:
+def _git(words: list[str], *, seconds: int, place: str, told: bool = False, access: _Access | None = None) -> str:
     """Run git without asking anybody anything, and return what it prints.
 
-    `told` turns a failure into an error for the person who wrote the repository's place.
+    `told` turns a failure into an error for the person who wrote the repository's place; `access` leads there.
     """
     environment = {name: value for name, value in os.environ.items() if name not in LEADING_ELSEWHERE}
     environment |= {
@@ -563,6 +641,7 @@ def _git(words: list[str], *, seconds: int, place: str, told: bool = False) -> s
         "GIT_OPTIONAL_LOCKS": "0",
         "SSH_ASKPASS_REQUIRE": "never",
         "LC_ALL": "C",
+        **(access.variables if access else {}),
     }
     setting = "app.source.repository"
     try:
@@ -586,9 +665,11 @@ def _git(words: list[str], *, seconds: int, place: str, told: bool = False) -> s
         raise SourceError(setting, f"must answer within {seconds} seconds", place, fix) from None
     if process.returncode == 0:
         return os.fsdecode(out)
-    said = _tidy(err.decode(errors="replace"))
+    whole = err.decode(errors="replace")
+    said = _tidy(whole)
     if told:
-        fix = f"see whether it is there and you may read it; git says: {said}"
+        known = access.next_step(whole) if access else None
+        fix = f"{known or 'see whether it is there and you may read it'}; git says: {said}"
         raise SourceError(setting, "must be a repository that this machine can read", place, fix)
     raise _GitError(said)
 

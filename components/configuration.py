@@ -82,23 +82,30 @@ def refuse_dead_agent() -> None:
             stop(f"SSH_AUTH_SOCK: no agent answers there ({path}: {error}): use ./pulumi, or unset the variable")
 
 
-def resolve(app: settings.App, *, base: Path, cache: Path) -> sources.Resolved:
+def resolve(found: settings.Settings, *, base: Path, cache: Path) -> sources.Resolved:
     """Return the code that the stack asks for; end the program where it can't be had.
 
     Args:
-        app: the application's settings.
+        found: the settings of the stack.
         base: folder that relative paths of the stack file start from.
         cache: folder for what is fetched and packed.
     """
+    app = found.app
     try:
-        found = sources.resolve(
-            app.source, app.version, app.commit, base=base, cache=cache, allow_branch=app.allow_branch
+        code = sources.resolve(
+            app.source,
+            app.version,
+            app.commit,
+            base=base,
+            cache=cache,
+            allow_branch=app.allow_branch,
+            credentials=found.credentials,
         )
     except sources.SourceError as error:
         stop(str(error))
-    if found.warning:
-        pulumi.log.warn(found.warning)
-    return found
+    if code.warning:
+        pulumi.log.warn(code.warning)
+    return code
 
 
 def stop(message: str) -> NoReturn:

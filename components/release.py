@@ -30,7 +30,7 @@ class Release(pulumi.ComponentResource):
         deploy: Deploy,
         base: HostBase,
         site: Site,
-        archive: Path,
+        archive: Path | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Bring the release to the host and let visitors reach it.
@@ -40,17 +40,21 @@ class Release(pulumi.ComponentResource):
             deploy: where, and the documents.
             base: what has to be on the host; the code is uploaded while that is made.
             site: how visitors reach it, which the checks look at.
-            archive: the code, on this machine.
+            archive: the code, on this machine; None where the server fetches it.
             opts: of the component.
         """
         super().__init__("flaskhost:release:Release", name, None, opts)
         plan = deploy.plan
-        uploaded = deploy.upload(f"{name}-source", archive, plan.archive, self, [base.reachable])
+        uploaded = (
+            [deploy.upload(f"{name}-source", archive, plan.archive, self, [base.reachable])]
+            if archive and plan.archive
+            else []
+        )
         # The only step whose whole input is secret: all that may be read in a preview stands in the others.
         secret = pulumi.Output.secret(plan.environment)
         environment = deploy.verb(name, "environment", secret, self, [base.ready])
         # Four verbs in one session: a login costs more than some of them.
         documents = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
-        released = deploy.verb(name, "release", documents, self, [uploaded, environment, site.ready])
+        released = deploy.verb(name, "release", documents, self, [*uploaded, environment, site.ready])
         self.verified = released.stdout.apply(lambda line: dict(json.loads(line)["checks"]["checks"]))
         self.register_outputs({"release": plan.release, "verified": self.verified})

@@ -29,7 +29,16 @@ from settings.models import (
     Web,
 )
 from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, translated
-from settings.rules import HOST_LABEL, LONGEST_ENVIRONMENT
+from settings.rules import (
+    HOST_LABEL,
+    LONGEST_ENVIRONMENT,
+    SshPlace,
+    accepts,
+    host_key,
+    is_commit,
+    repository,
+    ssh_place,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -115,6 +124,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
         yield from _ports(given, server)
         yield from _container(given, stack)
     yield from _version(given, app, stack)
+    yield from _fetched_by_server(given, app, stack)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
     if secrets and not given.config.get("digest_key"):
@@ -201,6 +211,52 @@ def _version(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Probl
         if not moving:
             fix = "write a tag such as v1.0.0 or a commit"
             yield Problem(("app", "version"), "must be given for a repository", NOTHING, fix)
+
+
+def _fetched_by_server(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Problem]:
+    """Yield what the server lacks to fetch the code itself."""
+    source = _group(app, "source")
+    place = source.get("repository")
+    if not isinstance(place, str) or not accepts(repository, place):
+        return
+    if source.get("via") != "server":
+        if accepts(host_key, source.get("host_key")):
+            rule = "must not be given where this machine fetches: its own ssh knows the Git server"
+            yield given.problem(("app", "source", "host_key"), rule, "remove it, or write via: server")
+        return
+    key = ("app", "source", "repository")
+    ssh = ssh_place(place)
+    if place.startswith("file://"):
+        if app.get("commit") is None and not is_commit(app.get("version")):
+            rule = "must be given for a repository on the server, which this machine cannot ask for a version"
+            fix = f"on the server, take the output of: git -C {place[len('file://') :]} rev-parse v1.0.0^{{commit}}"
+            yield Problem(("app", "commit"), rule, NOTHING, fix)
+    elif ssh:
+        yield from _ssh_access(given, source, ssh, stack)
+    elif not place.startswith("https://"):
+        yield given.problem(
+            key,
+            "must be https://…, ssh://…, user@host:path or file://… (on the server) for via: server",
+            "write one of these, or remove via",
+        )
+
+
+def _ssh_access(given: Given, source: Mapping[str, Any], ssh: SshPlace, stack: str) -> Iterator[Problem]:
+    if not ssh.user:
+        rule = "must name the user of the Git server for via: server"
+        yield given.problem(("app", "source", "repository"), rule, f"write it such as ssh://git@{ssh.host}/…")
+    if source.get("host_key") is None:
+        port = f" -p {ssh.port}" if ssh.port else ""
+        command = f"ssh-keyscan -t ed25519{port} {ssh.host}"
+        fix = f"write what this prints, once you have compared it with what its operators publish: {command}"
+        yield Problem(("app", "source", "host_key"), "must be given where the server fetches over SSH", NOTHING, fix)
+    if not _group(given.config, "credentials").get("deploy_key"):
+        command = f"./pulumi config set --secret --path {NAMESPACE}:credentials.deploy_key --stack {stack} < KEYFILE"
+        fix = (
+            f"make a pair for this stack, let the public half read the repository, hand over the private one: {command}"
+        )
+        rule = "must be given where the server fetches over SSH"
+        yield Problem(("credentials", "deploy_key"), rule, NOTHING, fix)
 
 
 def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -134,8 +134,18 @@ class Credentials(Group):
     git_token: rules.Token | None = Field(
         default=None,
         repr=False,
-        description="Token with which the server reads a repository at https://…; for app.source.via: server.",
+        description="Token with which the server reads a repository at https://…; for app.source.via: server. "
+        "user:token where the Git server wants a certain user name.",
     )
+
+    @property
+    def git_login(self) -> str | None:
+        """The token as git's credential helpers write it: user name and password, a line each."""
+        if self.git_token is None:
+            return None
+        # Those who look at the token alone take any name; this is GitHub's.
+        user, _, token = self.git_token.rpartition(":")
+        return f"username={user or 'x-access-token'}\npassword={token}\n"
 
 
 class RepositorySource(Group):
@@ -145,10 +155,17 @@ class RepositorySource(Group):
         examples=["https://git.example.com/team/shop.git"],
         description=f"Where the repository is: {rules.KINDS_OF_REPOSITORY}. A path is relative to this project.",
     )
-    via: Literal["workstation"] = Field(
+    via: Literal["workstation", "server"] = Field(
         default="workstation",
         description="How the code reaches the server: workstation uploads an archive of the commit from this machine, "
-        "so the server needs no access to the repository.",
+        "so the server needs no access to the repository; server has the server fetch it, with "
+        "credentials.deploy_key or credentials.git_token.",
+    )
+    host_key: rules.HostKey | None = Field(
+        default=None,
+        examples=[None],  # an example with via: workstation has none
+        description="The public SSH host key of the Git server, as ssh-keyscan prints it; no other one is trusted. "
+        "For via: server with SSH.",
     )
 
 

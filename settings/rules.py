@@ -11,7 +11,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -391,6 +391,36 @@ _WITH_PASSPHRASE = refusal(
     "must be a private key without a passphrase",
     "make a key for this stack alone: ssh-keygen -t ed25519 -N '' -f ~/.ssh/flaskhost",
 )
+
+
+def accepts(rule: Callable[[str], str], value: Any) -> bool:
+    """Tell whether a rule of this module takes a value."""
+    try:
+        rule(_text(value))
+    except PydanticCustomError:
+        return False
+    return True
+
+
+class SshPlace(NamedTuple):
+    """The way to a repository over SSH; user and port are empty where they are not said."""
+
+    user: str
+    host: str
+    port: str
+
+
+def ssh_place(value: str) -> SshPlace | None:
+    """Return the way to a repository over SSH, as git reads it; None for other repositories."""
+    found = re.match(r"ssh://(?:([^@/]*)@)?(\[[^\]/]*\]|[^:/]*)(?::([0-9]+))?/", value)
+    if not found and "://" not in value:
+        found = re.match(r"([^@/:]+)@([^:/]+)()?:", value)
+    return SshPlace(found[1] or "", found[2].strip("[]"), found[3] or "") if found else None
+
+
+def is_commit(value: Any) -> bool:
+    """Tell whether a version is a full commit, which needs no look-up."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40}", value) is not None
 
 
 def folder(value: str) -> str:

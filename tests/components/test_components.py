@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import runpy
 import socket
@@ -19,6 +20,7 @@ from components.remote import Deploy
 from components.server import provision
 from components.site import Site
 from host_command import HostCommand
+from settings import RepositorySource
 from tests.components import scenario
 from tests.components.recording import KEYS, Recorder, Registered, is_secret, plain, record
 from tests.components.scenario import HOST_KEY, OTHER_HOST_KEY, OTHER_PRIVATE_KEY, PRIVATE_KEY
@@ -42,12 +44,14 @@ def deploy(**changes: Any) -> Callable[[], Any]:
 
     def program() -> Any:
         settings = scenario.of(**changes)
-        plan = rendering.plan(settings, SOURCE)
+        fetched = isinstance(settings.app.source, RepositorySource) and settings.app.source.via == "server"
+        source = dataclasses.replace(SOURCE, archive=None) if fetched else SOURCE
+        plan = rendering.plan(settings, source)
         name = settings.app.name
         made = Deploy(host=provision(settings), command=COMMAND, plan=plan)
         base = HostBase(name, made)
         site = Site(name, made, base)
-        return Release(name, made, base, site, SOURCE.archive).verified
+        return Release(name, made, base, site, source.archive).verified
 
     return program
 
@@ -102,6 +106,14 @@ def test_the_resources_are_these(deployed: Recorder) -> None:
         "guestbook-environment": REMOTE,
         "guestbook-release": REMOTE,
     }
+
+
+def test_code_that_the_server_fetches_is_not_uploaded() -> None:
+    """Promise: nothing of it passes through this machine; the release waits for the server's key instead."""
+    place = {"repository": "https://git.example/shop.git", "via": "server"}
+    recorder, _ = record(deploy(app__source=place))
+    assert "guestbook-source" not in steps(recorder)
+    assert "guestbook-environment" in before(recorder, "guestbook-release")
 
 
 @pytest.mark.parametrize(

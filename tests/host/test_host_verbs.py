@@ -311,6 +311,7 @@ def test_a_damaged_or_missing_upload_is_not_unpacked(ready: Server) -> None:
     source = ready.code("v1")
     plan = scenario.plan(source)
     ready.do(plan.environment)
+    assert source.archive
     source.archive.write_bytes(source.archive.read_bytes() + b"more")
     with pytest.raises(Failure, match="is not the one that was uploaded") as damaged:
         ready.do(plan.prepare, archive=str(source.archive))

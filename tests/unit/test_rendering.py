@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import rendering
 import settings
+from sources import Resolved
 from tests.components import scenario
 
 if TYPE_CHECKING:
@@ -250,7 +251,55 @@ def test_the_archive_of_the_code_has_a_place_of_its_own() -> None:
     plan, other = scenario.plan(), scenario.plan(scenario.resolved(content="other"))
     assert plan.archive != other.archive
     assert reader.parse(plan.prepare)["archive"] == plan.archive
-    assert not plan.archive.startswith("/")
+    assert not str(plan.archive).startswith("/")
+
+
+SSH = {
+    "app__source": {"repository": "git@git.example:team/shop.git", "via": "server", "host_key": scenario.HOST_KEY},
+    "credentials__deploy_key": scenario.PRIVATE_KEY,
+}
+HTTPS = {
+    "app__source": {"repository": "https://git.example/team/shop.git", "via": "server"},
+    "credentials__git_token": "token-4f1c02d9",
+}
+
+
+def fetched(**changes: Any) -> rendering.Plan:
+    """Return the plan of a source that the server fetches."""
+    return scenario.plan(Resolved("v1.0.0", "3f2a" * 10, "ab" * 32, None, 0), **changes)
+
+
+def test_a_source_that_the_server_fetches_needs_no_upload() -> None:
+    """Promise: the document says where the commit is, for a reviewer and for the server."""
+    plan = fetched(**SSH)
+    asked = reader.parse(plan.prepare)
+    assert plan.archive is None
+    assert asked["archive"] is None
+    assert (asked["repository"], asked["host_key"]) == ("git@git.example:team/shop.git", scenario.HOST_KEY)
+    assert asked["commit"] == "3f2a" * 10
+    assert "repository" not in reader.parse(scenario.plan().prepare).values
+
+
+@pytest.mark.parametrize(
+    ("access", "files"),
+    [
+        (SSH, {"git/deploy_key": scenario.PRIVATE_KEY}),
+        (HTTPS, {"git/token": "username=x-access-token\npassword=token-4f1c02d9\n"}),
+        (
+            {**HTTPS, "credentials__git_token": "reader:token"},
+            {"git/token": "username=reader\npassword=token\n"},
+        ),
+        ({"credentials__deploy_key": scenario.PRIVATE_KEY}, {}),
+    ],
+    ids=["key", "token", "token of a user", "not fetched"],
+)
+def test_what_git_logs_in_with_is_in_the_secret_document_alone(access: dict[str, Any], files: dict[str, str]) -> None:
+    """Promise: it travels with the environment and nowhere else, and another key makes no other release."""
+    plan = fetched(**access)
+    there = reader.parse(plan.environment).files
+    assert {name: text for name, text in there.items() if name != "env"} == files
+    for name, text in texts(plan).items():
+        assert name == "environment" or not any(part in text for part in ("token-4f1c", "PRIVATE KEY"))
 
 
 def test_the_plan_is_plain_and_whole() -> None:

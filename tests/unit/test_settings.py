@@ -18,6 +18,7 @@ from pydantic import ValidationError
 import settings
 from settings import rules
 from settings.problems import KNOWN, written
+from tests.components import scenario
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -407,7 +408,8 @@ WRONG_FROM_REPOSITORY: list[tuple[str, Any, str]] = [
     ("app.source.repository", "example:Guest Book", "must name a bundled example"),
     ("app.source.repository", "a\nb", "must be the place of a git repository"),
     ("app.source.repository", None, "must be text (got null)"),
-    ("app.source.via", "server", "must be 'workstation' (got 'server')"),
+    ("app.source.via", "ftp", "must be 'workstation' or 'server' (got 'ftp')"),
+    ("app.source.host_key", "SHA256:abc", "must be a public SSH host key, not its fingerprint"),
     ("app.source.branch", "main", "is not a setting (got 'branch')"),
     ("app.version", 1.1, "must be text, and YAML reads this as a number (got 1.1): write it in quotes"),
     ("app.version", "--help", "must be a tag, a branch or a commit"),
@@ -784,3 +786,79 @@ def test_a_value_that_lands_in_a_unit_or_in_nginx_holds_no_special_character(
 ) -> None:
     """Promise: nothing can break out of the line that it is written on."""
     assert problems(changed(SMALLEST, place, f"{before}{bad}{after}"))
+
+
+def by_server(repository: str, **more: Any) -> dict[str, Any]:
+    """Return a configuration whose source the server fetches."""
+    config = scenario.config(app__source={"repository": repository, "via": "server"}, app__version="v1.0.0")
+    for place, value in more.items():
+        config = changed(config, place.replace("__", "."), value)
+    return config
+
+
+KEYED = {"app__source__host_key": scenario.HOST_KEY, "credentials": {"deploy_key": scenario.PRIVATE_KEY}}
+BY_SERVER: dict[str, tuple[dict[str, Any], str]] = {
+    "https needs nothing": (by_server("https://git.example/shop.git"), ""),
+    "ssh with both keys": (by_server("git@git.example:shop.git", **KEYED), ""),
+    "a commit of the server's own repository": (by_server("file:///srv/git/shop.git", app__version="3f2a" * 10), ""),
+    "ssh without a host key": (
+        by_server("ssh://git@git.example:2222/shop.git", credentials=KEYED["credentials"]),
+        (
+            "app.source.host_key: must be given where the server fetches over SSH (got nothing): write what this "
+            "prints, once you have compared it with what its operators publish: ssh-keyscan -t ed25519 -p 2222 "
+            "git.example"
+        ),
+    ),
+    "ssh without a key": (
+        by_server("git@git.example:shop.git", app__source__host_key=scenario.HOST_KEY),
+        (
+            "credentials.deploy_key: must be given where the server fetches over SSH (got nothing): make a pair for "
+            "this stack, let the public half read the repository, hand over the private one: ./pulumi config set "
+            "--secret --path flaskhost:credentials.deploy_key --stack prod < KEYFILE"
+        ),
+    ),
+    "a tag of the server's own repository": (
+        by_server("file:///srv/git/shop.git"),
+        (
+            "app.commit: must be given for a repository on the server, which this machine cannot ask for a version "
+            "(got nothing): on the server, take the output of: git -C /srv/git/shop.git rev-parse v1.0.0^{commit}"
+        ),
+    ),
+    "ssh without a user": (
+        by_server("ssh://git.example/shop.git", **KEYED),
+        (
+            "app.source.repository: must name the user of the Git server for via: server (got "
+            "'ssh://git.example/shop.git'): write it such as ssh://git@git.example/…"
+        ),
+    ),
+    "a path of this machine": (
+        by_server("../shop"),
+        (
+            "app.source.repository: must be https://…, ssh://…, user@host:path or file://… (on the server) for via: "
+            "server (got '../shop'): write one of these, or remove via"
+        ),
+    ),
+    "a host key that nobody looks at": (
+        scenario.config(app__source={"repository": "../shop", "host_key": "ssh-ed25519 " + "A" * 68}),
+        "app.source.host_key: must be a whole SSH host key",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "line"), BY_SERVER.values(), ids=BY_SERVER)
+def test_what_the_server_needs_to_fetch_the_code_is_named(config: dict[str, Any], line: str) -> None:
+    """Promise: nobody finds out on the server that a key is missing; the message has the command that makes it."""
+    if not line:
+        assert settings.load(config, stack="prod")
+        return
+    with pytest.raises(settings.ConfigurationError) as caught:
+        settings.load(config, stack="prod")
+    assert str(caught.value).startswith(f"flaskhost:{line}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_host_key_that_nobody_would_look_at_is_refused() -> None:
+    """Promise: a pinned key is never ignored in silence: this machine's ssh has known hosts of its own."""
+    config = scenario.config(app__source={"repository": "../shop", "host_key": scenario.HOST_KEY})
+    with pytest.raises(settings.ConfigurationError, match=r"app.source.host_key: must not be given where this machine"):
+        settings.load(config, stack="prod")

@@ -8,16 +8,15 @@ import socket
 import subprocess
 import tarfile
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import sources
-from settings import FolderSource, RepositorySource
+from settings import Credentials, FolderSource, RepositorySource
 from sources import Resolved, SourceError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.components import scenario
 
 
 def git(folder: Path, *words: str) -> str:
@@ -98,6 +97,12 @@ def refused(place: str | Path, cache: Path, version: str | None = None, **named:
     return text
 
 
+def tar_of(found: Resolved) -> Path:
+    """Return the archive of code that this machine sends."""
+    assert found.archive
+    return found.archive
+
+
 def members(found: Resolved) -> dict[str, tarfile.TarInfo]:
     """Return what the archive holds, by name."""
     with tarfile.open(found.archive) as tar:
@@ -122,7 +127,7 @@ def test_a_tag_is_the_commit_that_it_was_put_on(repository: Path, cache: Path, f
     assert second.commit == git(repository, "rev-parse", "main")
     assert (first.version, second.version) == ("v1.0.0", "v1.1.0")
     assert first.tree != second.tree
-    assert first.size == first.archive.stat().st_size
+    assert first.size == tar_of(first).stat().st_size
     assert first.warning is None
 
 
@@ -143,7 +148,7 @@ def test_the_same_files_give_the_same_bytes_from_anywhere(repository: Path, cach
     by_path = resolve(repository, cache, "v1.1.0")
     by_url = resolve(f"file://{repository}", tmp_path / "other cache", "v1.1.0")
     by_folder = resolve_folder(repository, cache)
-    assert by_path.archive.read_bytes() == by_url.archive.read_bytes() == by_folder.archive.read_bytes()
+    assert tar_of(by_path).read_bytes() == tar_of(by_url).read_bytes() == tar_of(by_folder).read_bytes()
     assert by_path.tree == by_url.tree == by_folder.tree
     assert by_folder.version == f"folder-{by_folder.tree[:8]}"
 
@@ -185,9 +190,9 @@ def test_a_shortened_commit_is_found_where_the_repository_is_at_hand(repository:
 def test_a_damaged_archive_in_the_cache_is_made_again(repository: Path, cache: Path) -> None:
     """Promise: half an archive is never deployed."""
     first = resolve(repository, cache, "v1.0.0")
-    first.archive.write_bytes(first.archive.read_bytes()[:100])
+    tar_of(first).write_bytes(tar_of(first).read_bytes()[:100])
     assert resolve(repository, cache, "v1.0.0") == first
-    assert first.archive.stat().st_size == first.size
+    assert tar_of(first).stat().st_size == first.size
 
 
 def test_a_new_commit_is_fetched_and_a_known_one_is_not(
@@ -427,11 +432,129 @@ def test_only_the_newest_archives_of_folders_are_kept(
     for content in "abcd":
         (tmp_path / "plain" / "wsgi.py").write_text(content)
         last = resolve_folder("plain", cache)
-    assert last.archive.exists()
-    assert len(list(last.archive.parent.glob("folder-*.tar"))) == 2
+    assert tar_of(last).exists()
+    assert len(list(tar_of(last).parent.glob("folder-*.tar"))) == 2
 
 
 def test_a_large_source_is_worth_a_word(tmp_path: Path) -> None:
     """Promise: who sends hundreds of megabytes with each release is told."""
     large = Resolved("v1", None, "0" * 64, tmp_path, 200 * 2**20)
     assert large.warning == "the source has 200 MB: large files are better kept outside of it"
+
+
+FAKE_SSH = """#!/bin/sh
+echo "$*" > "$SEEN/words"
+for word; do
+    case $word in
+    *UserKnownHostsFile=*) cat "${word#*=}" > "$SEEN/known" ;;
+    -i) next=yes; continue ;;
+    esac
+    [ -z "$next" ] || { cat "$word" > "$SEEN/key"; stat -c '%a' "$word" "$(dirname "$word")" > "$SEEN/modes"; next=; }
+    last=$word
+done
+[ -e "$SEEN/says" ] && { cat "$SEEN/says" >&2; exit 255; }
+eval "$last"
+"""
+
+
+@pytest.fixture
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where an ssh that takes any host for this machine writes down what it was called with."""
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    (folder / "ssh").write_text(FAKE_SSH)
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("SEEN", str(folder))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def by_server(repository: Path | str, cache: Path, version: str | None, **named: Any) -> Resolved:
+    """Resolve a source that the server fetches over SSH."""
+    url = repository if isinstance(repository, str) else f"ssh://git@git.example{repository}"
+    source = RepositorySource(repository=url, via="server", host_key=scenario.HOST_KEY)
+    named = {"credentials": Credentials(deploy_key=scenario.PRIVATE_KEY, git_token="t0ken"), **named}
+    return sources.resolve(source, version, named.pop("commit", None), base=cache.parent, cache=cache, **named)
+
+
+def test_a_tag_is_looked_up_as_the_server_would(repository: Path, cache: Path, seen: Path) -> None:
+    """Promise: with the server's key and the pinned host key, in files that are this user's and gone afterwards."""
+    found = by_server(repository, cache, "v1.0.0")
+    assert found.commit == git(repository, "rev-parse", "v1.0.0^{commit}")
+    assert (found.version, found.archive, found.size) == ("v1.0.0", None, 0)
+    words = (seen / "words").read_text()
+    assert (seen / "key").read_text() == scenario.PRIVATE_KEY
+    assert (seen / "known").read_text() == f"flaskhost-git-server {scenario.HOST_KEY}\n"
+    assert (seen / "modes").read_text().split() == ["600", "700"]
+    assert "StrictHostKeyChecking=yes" in words
+    assert "PRIVATE" not in words
+    key = words.split("-i ")[1].split()[0]
+    assert not Path(key).parent.exists()
+    assert not (cache / "repositories").exists()
+
+
+def test_a_full_commit_of_the_server_needs_no_look_up(
+    repository: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a rollback depends on no Git server; another repository or commit is another release."""
+    commit = git(repository, "rev-parse", "v1.0.0^{commit}")
+    other = git(repository, "rev-parse", "main")
+    without_git(monkeypatch)
+    first = by_server(repository, cache, "v1.0.0", commit=commit)
+    assert (first.version, first.commit, first.archive) == ("v1.0.0", commit, None)
+    assert by_server(repository, cache, commit).tree == first.tree
+    assert by_server(repository, cache, other).tree != first.tree
+    assert by_server("https://git.example/x.git", cache, commit).tree != first.tree
+
+
+@pytest.mark.parametrize(
+    ("says", "step"),
+    [
+        ("Host key verification failed.\n", "shows another host key than app.source.host_key"),
+        ("git@git.example: Permission denied (publickey).\n", "public half of credentials.deploy_key"),
+        ("ssh: Could not resolve hostname git.example\n", "see whether it is there"),
+    ],
+)
+def test_a_refusal_of_the_git_server_is_told_with_the_next_step(
+    repository: Path, cache: Path, seen: Path, says: str, step: str
+) -> None:
+    """Promise: the message tells which of the two keys is wrong, and shows neither."""
+    (seen / "says").write_text(says)
+    with pytest.raises(SourceError) as caught:
+        by_server(repository, cache, "v1.0.0")
+    text = str(caught.value)
+    assert step in text
+    assert "PRIVATE" not in text
+    assert "flaskhost-git-" not in text
+
+
+def test_a_branch_of_the_server_has_to_be_allowed_and_a_wrong_name_is_guessed(
+    repository: Path, cache: Path, seen: Path
+) -> None:
+    """Promise: the rules of a version are the same, whoever fetches it."""
+    assert seen
+    assert by_server(repository, cache, "develop", allow_branch=True).commit == git(repository, "rev-parse", "develop")
+    with pytest.raises(SourceError, match="must be a tag or a commit, for a branch moves"):
+        by_server(repository, cache, "develop")
+    with pytest.raises(SourceError, match=r"did you mean v1.0.0"):
+        by_server(repository, cache, "v1.0.1")
+
+
+def test_a_token_goes_to_its_own_host_alone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a server that the first one leads to is not told the token, and no other helper is asked."""
+    variables: dict[str, str] = {}
+    said: list[str] = []
+
+    def called(_: Any, *, access: Any, **__: Any) -> str:
+        variables.update(access.variables)
+        helper = variables["GIT_CONFIG_VALUE_1"].removeprefix("!")
+        said.append(subprocess.run(["sh", "-c", f"{helper} get"], capture_output=True, text=True, check=True).stdout)
+        return f"{'3f2a' * 10}\trefs/tags/v1.0.0\n"
+
+    monkeypatch.setattr(sources, "_git", called)
+    assert by_server("https://git.example:8443/team/x.git", cache, "v1.0.0").commit == "3f2a" * 10
+    assert variables["GIT_CONFIG_KEY_0"] == "credential.helper"
+    assert variables["GIT_CONFIG_VALUE_0"] == ""
+    assert variables["GIT_CONFIG_KEY_1"] == "credential.https://git.example:8443.helper"
+    assert said[0] == "username=x-access-token\npassword=t0ken\n"
+    assert "t0ken" not in str(variables)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from flaskhost import envfile, layout
+from flaskhost import envfile, layout, repository
 from flaskhost.document import Document
 from flaskhost.files import directory, write
 from flaskhost.progress import Progress
 
 
 def environment(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Keep an environment for the releases that will name it. Input: environment (its digest), and it as a file."""
+    """Keep an environment for the releases that will name it, and what git logs in with.
+
+    Input: environment (its digest), and as files the environment (`env`), `git/deploy_key` and `git/token`.
+    """
     paths = layout.known(asked.app)
     text = asked.file("env")
     progress.scrubber.add(envfile.secrets(text))
+    repository.keep_credentials(paths, asked.files)
     directory(paths.environments, mode=0o700)
     changed = write(paths.environments / asked["environment"], text, mode=0o600)
     progress.say("environment: written" if changed else "environment: there already")

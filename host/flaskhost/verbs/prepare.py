@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from flaskhost import builder, dependencies, entry, envfile, layout, locks, python, releases
+from flaskhost import builder, dependencies, entry, envfile, layout, locks, python, releases, repository
 from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
@@ -30,7 +30,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
     python_mirror, dependencies, gunicorn, build, static, environment (its digest), and the files of CONFIGURATION.
     """
     paths = layout.known(asked.app)
-    progress.scrubber.add(envfile.secrets_of(paths))
+    progress.scrubber.add([*envfile.secrets_of(paths), *repository.secrets_of(paths)])
     with locks.held(paths.state / "lock", f"prepare {asked['version']}", progress):
         release = releases.read(paths, asked["release"])
         _configuration(paths, release, asked)
@@ -42,8 +42,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         facts = {"version": asked["version"], "commit": asked["commit"], "tree": asked["tree"]}
         release.update(**facts, created=releases.stamp(), folder=folder, prepared=False)
         progress.say(f"release {release.label}: unpacking")
-        archive = _archive(asked)
-        _unpack(archive, release.source, builder.account(asked.app))
+        _code(paths, release, asked, progress)
         chosen = entry.find(release.source, asked["wsgi"])
         progress.say(f"entry point: {chosen}")
         entry.remember(paths, release.digest, chosen)
@@ -56,10 +55,36 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         settle(release.source)
         release.update(prepared=True)
         releases.record(paths, "prepare", release)
-        # Archives of other releases have served; this one stays, since Pulumi does not upload it again.
-        for old in archive.parent.glob("source-*.tar"):
-            remove(old if old != archive else None)
+        if asked["archive"] is not None:
+            _remove_served(asked)
     return _result(release, built=True)
+
+
+def _code(paths: layout.Layout, release: releases.Release, asked: Document, progress: Progress) -> None:
+    """Have the code where the release looks for it: from the archive that was uploaded, or from the repository."""
+    account = builder.account(asked.app)
+    if asked["archive"] is not None:
+        _unpack(_archive(asked), release.source, account)
+        return
+    place = repository.Place(asked["repository"], asked["host_key"])
+    archive = repository.archive(paths, place, asked["commit"], progress)
+    try:
+        _unpack(archive, release.source, account)
+    finally:
+        remove(archive)
+    repository.finish(release.source)
+
+
+def _remove_served(asked: Document) -> None:
+    """Remove archives of other releases; the one of this release stays, since Pulumi does not upload it again."""
+    ours = _uploaded(asked)
+    for old in ours.parent.glob("source-*.tar"):
+        remove(old if old != ours else None)
+
+
+def _uploaded(asked: Document) -> Path:
+    """Return where the archive is: in the home folder of whom the session belongs to (root or a user with sudo)."""
+    return Path(os.path.expanduser("~" + os.environ.get(LOGIN, "root"))) / str(asked["archive"])
 
 
 def _dependencies(paths: layout.Layout, release: releases.Release, asked: Document, progress: Progress) -> str:
@@ -106,12 +131,12 @@ def _remove_leftovers(paths: layout.Layout, release: releases.Release) -> None:
 
 
 def _archive(asked: Document) -> Path:
-    """Return the uploaded archive, in the home folder of whom the session belongs to (root or a user with sudo).
+    """Return the uploaded archive.
 
     Raises:
         Failure: it is not there, or is not the one whose digest the document has.
     """
-    path = Path(os.path.expanduser("~" + os.environ.get(LOGIN, "root"))) / str(asked["archive"])
+    path = _uploaded(asked)
     digest = hashlib.sha256()
     if path.is_file():
         with open(path, "rb") as file:
