@@ -34,7 +34,6 @@ from settings.rules import (
     LONGEST_ENVIRONMENT,
     SshPlace,
     accepts,
-    host_key,
     is_commit,
     repository,
     ssh_place,
@@ -217,12 +216,7 @@ def _fetched_by_server(given: Given, app: Mapping[str, Any], stack: str) -> Iter
     """Yield what the server lacks to fetch the code itself."""
     source = _group(app, "source")
     place = source.get("repository")
-    if not isinstance(place, str) or not accepts(repository, place):
-        return
-    if source.get("via") != "server":
-        if accepts(host_key, source.get("host_key")):
-            rule = "must not be given where this machine fetches: its own ssh knows the Git server"
-            yield given.problem(("app", "source", "host_key"), rule, "remove it, or write via: server")
+    if source.get("via") != "server" or not isinstance(place, str) or not accepts(repository, place):
         return
     key = ("app", "source", "repository")
     ssh = ssh_place(place)

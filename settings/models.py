@@ -163,9 +163,9 @@ class RepositorySource(Group):
     )
     host_key: rules.HostKey | None = Field(
         default=None,
-        examples=[None],  # an example with via: workstation has none
+        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDg5Aor+8Ts08IXenpMILbZECxRUDnNisjtwU5kO8Gg5"],
         description="The public SSH host key of the Git server, as ssh-keyscan prints it; no other one is trusted. "
-        "For via: server with SSH.",
+        "For via: server with SSH; on this machine its own ssh knows the Git server.",
     )
 
 

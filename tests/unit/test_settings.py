@@ -855,10 +855,3 @@ def test_what_the_server_needs_to_fetch_the_code_is_named(config: dict[str, Any]
         settings.load(config, stack="prod")
     assert str(caught.value).startswith(f"flaskhost:{line}")
     assert "\n" not in str(caught.value)
-
-
-def test_a_host_key_that_nobody_would_look_at_is_refused() -> None:
-    """Promise: a pinned key is never ignored in silence: this machine's ssh has known hosts of its own."""
-    config = scenario.config(app__source={"repository": "../shop", "host_key": scenario.HOST_KEY})
-    with pytest.raises(settings.ConfigurationError, match=r"app.source.host_key: must not be given where this machine"):
-        settings.load(config, stack="prod")
