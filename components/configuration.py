@@ -17,6 +17,7 @@ import sources
 if TYPE_CHECKING:
     from pathlib import Path
 
+PASSPHRASE = "local"  # noqa: S105 - that of the stack files in the tree, which hold no real secret
 STAND_IN = "FLASKHOST_STAND_IN"
 
 
@@ -38,6 +39,7 @@ def load() -> settings.Settings:
     except settings.ConfigurationError as error:
         stop(str(error))
     refuse_stand_in(found.server)
+    refuse_public_passphrase(found)
     refuse_dead_agent()
     return found
 
@@ -51,20 +53,37 @@ def _value(text: str) -> Any:
 
 
 def refuse_stand_in(server: settings.LocalServer | settings.ExistingServer) -> None:
-    """End the program where the stand-in of the command plugin would act on another machine than this one."""
-    here = isinstance(server, settings.LocalServer) or _is_here(server.address)
-    if not here and os.environ.get(STAND_IN):
+    """End the program where the stand-in of the command plugin would act on another machine; a preview only says so."""
+    if _is_here(server) or not os.environ.get(STAND_IN):
+        return
+    get = "`pulumi plugin install resource command 1.2.1`"
+    if pulumi.runtime.is_dry_run():
+        pulumi.warn(f"made with the stand-in of the plugin `command`: `up` needs the official one, {get}")
+        return
+    stop(
+        f"flaskhost:server.kind: {server.kind} needs the official plugin `command`, and only the stand-in for "
+        f"tests is here: install it with {get}"
+    )
+
+
+def refuse_public_passphrase(wanted: settings.Settings) -> None:
+    """End the program where keys to a server would be kept with a passphrase that everybody knows."""
+    public = os.environ.get("PULUMI_CONFIG_PASSPHRASE") == PASSPHRASE
+    if public and not _is_here(wanted.server) and not pulumi.runtime.is_dry_run():
         stop(
-            f"flaskhost:server.kind: {server.kind} needs the official plugin `command`, and only the stand-in for "
-            "tests is here: install it with `pulumi plugin install resource command 1.2.1`"
+            f"the stack {wanted.stack} has the passphrase of the examples, which everybody knows: give it one of its "
+            "own as the first lines of Pulumi.prod.yaml say, or take another stack"
         )
 
 
-def _is_here(address: str) -> bool:
+def _is_here(server: settings.LocalServer | settings.ExistingServer) -> bool:
+    """Tell whether the server is on this machine."""
+    if isinstance(server, settings.LocalServer):
+        return True
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return ipaddress.ip_address(server.address).is_loopback
     except ValueError:
-        return address == "localhost"
+        return server.address == "localhost"
 
 
 def refuse_dead_agent() -> None:

@@ -1,7 +1,8 @@
-"""Which stack a Pulumi command means, and what the stacks `local` and `dev` need to work at once.
+"""Which stack a Pulumi command means, and what the stacks of the tree need to work at once.
 
-These two hold no real secret: their passphrase is the word `local`, and their stack files in the tree are encrypted
-with it. Every other stack is the user's own, with a passphrase or a provider of secrets that set-up never sees.
+`local` and `dev`, and `prod` as long as its file is the example, hold no real secret: their passphrase is the word
+`local`, and their stack files are encrypted with it. Every other stack is the user's own, with a passphrase or a
+provider of secrets that set-up never sees.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 OPEN_STACKS = ("local", "dev")
+EXAMPLE_SALT = "v1:5Cy0wfFdHyY=:v1:ptmjiRWmHW9gQWtl:yD9L/b3MfbSyMYDock/9oomSdV4s0w=="
+"""Stands in Pulumi.prod.yaml while its secrets are those of the example; a stack of the user's own has another one."""
+
 PASSPHRASE = "local"  # noqa: S105 - it guards nothing, see above
 
 PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
@@ -34,7 +38,7 @@ def prepare(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, s
     """Return the environment for `pulumi <words>`, after the stack that it means was made ready."""
     variables = dict(environment)
     stack = meant(words, environment)
-    if stack is None or stack.rsplit("/", 1)[-1] not in OPEN_STACKS:
+    if stack is None or not _is_open(stack):
         return variables
     if not any(name in environment for name in PASSPHRASE_VARIABLES):
         variables["PULUMI_CONFIG_PASSPHRASE"] = PASSPHRASE
@@ -62,11 +66,20 @@ def makes_container(words: Sequence[str], environment: Mapping[str, str]) -> boo
     stack = meant(words, environment)
     if stack is None or not any(word in ("up", "update") for word in words):
         return False
+    return re.search(r"\bkind:\s*[\"']?local\b", _stack_file(stack)) is not None
+
+
+def _is_open(stack: str) -> bool:
+    """Tell whether everybody may know the stack's passphrase."""
+    return stack.rsplit("/", 1)[-1] in OPEN_STACKS or EXAMPLE_SALT in _stack_file(stack)
+
+
+def _stack_file(stack: str) -> str:
+    """Return the text of a stack's file; nothing where there is none."""
     try:
-        text = PROJECT_FILE.with_name(f"Pulumi.{stack.rsplit('/', 1)[-1]}.yaml").read_text()
+        return PROJECT_FILE.with_name(f"Pulumi.{stack.rsplit('/', 1)[-1]}.yaml").read_text()
     except OSError:
-        return False
-    return re.search(r"\bkind:\s*[\"']?local\b", text) is not None
+        return ""
 
 
 def _needs_a_stack(words: Sequence[str]) -> bool:

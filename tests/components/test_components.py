@@ -437,6 +437,7 @@ def test_visitors_of_an_existing_server_need_no_port() -> None:
 def test_the_stand_in_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: what stands for the official plugin in tests never touches another machine; the message says why."""
     monkeypatch.setenv("FLASKHOST_STAND_IN", "1")
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
     configuration.refuse_stand_in(scenario.of().server)
     for address in ("127.0.0.1", "127.3.2.1", "localhost", "::1"):
         configuration.refuse_stand_in(scenario.of(**{**EXISTING, "server__address": address}).server)
@@ -446,6 +447,30 @@ def test_the_stand_in_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) 
             configuration.refuse_stand_in(server)
     monkeypatch.delenv("FLASKHOST_STAND_IN")
     configuration.refuse_stand_in(scenario.of(**EXISTING).server)
+
+
+def test_the_stand_in_may_preview_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a preview connects to nobody, so a reviewer needs no official plugin; that `up` does is said."""
+    said: list[str] = []
+    monkeypatch.setenv("FLASKHOST_STAND_IN", "1")
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    monkeypatch.setattr(pulumi, "warn", said.append)
+    configuration.refuse_stand_in(scenario.of(**EXISTING).server)
+    assert "plugin install resource command" in said[0]
+
+
+def test_no_server_is_reached_with_the_passphrase_of_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: who fills in the example and keeps its passphrase is stopped before a key gets into the state."""
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "local")
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    configuration.refuse_public_passphrase(scenario.of())
+    with pytest.raises(pulumi.RunError, match="which everybody knows"):
+        configuration.refuse_public_passphrase(scenario.of(**EXISTING))
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    configuration.refuse_public_passphrase(scenario.of(**EXISTING))
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
+    configuration.refuse_public_passphrase(scenario.of(**EXISTING))
 
 
 def test_an_ssh_agent_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.setup import stacks
+from ops.setup import cache, stacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,16 @@ def test_no_other_stack_gets_anything(stack: str, initialised: list[str]) -> Non
     """A stack of the user's own keeps the user's own passphrase or provider, and is never made by itself."""
     assert stacks.prepare(["up", "--stack", stack], {"PATH": "x"}) == {"PATH": "x"}
     assert initialised == []
+
+
+def test_the_example_of_a_server_is_open_until_it_is_somebodys(project: Path, initialised: list[str]) -> None:
+    """Its salt tells: with one of the user's own, the user's passphrase counts, and it is asked for."""
+    file = project.with_name("Pulumi.prod.yaml")
+    file.write_text((cache.TREE / "Pulumi.prod.yaml").read_text())
+    assert stacks.prepare(["preview", "--stack", "prod"], {}) == {"PULUMI_CONFIG_PASSPHRASE": "local"}
+    file.write_text(file.read_text().replace(stacks.EXAMPLE_SALT, "v1:mine"))
+    assert stacks.prepare(["preview", "--stack", "prod"], {}) == {}
+    assert initialised == ["prod"]
 
 
 @pytest.mark.parametrize("name", stacks.PASSPHRASE_VARIABLES)
