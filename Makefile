@@ -33,7 +33,7 @@ test-plugin: ## compare a command plugin with what the project needs of it: PLUG
 lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what host/ may use
 	@$(SETUP) lint
 
-bench: ## measure first deploy, no-op, release and rollback
+bench: ## measure first deploy, no-op, release and rollback, alone and beside other tools
 	@$(SETUP) containers
 	@PYTHONPATH=host $(RUN) python -m bench $(BENCH)
 

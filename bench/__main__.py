@@ -1,7 +1,8 @@
-"""`python -m bench [--rounds N] [--bare]`: times what a team does most, and counts what its visitors lose meanwhile.
+"""`python -m bench [own|peers] [--rounds N] [--bare]`: times what a team does most, alone and beside other tools.
 
-Prints a table and keeps it in bench/results.md, with every figure in bench/results.json. Machines are noisy: compare
-figures of one run only.
+`own` counts what visitors lose meanwhile and shows where the time goes: bench/results.md, every figure in
+bench/results.json. `peers` does the job of the benchmark in ../shared/bench/peers beside the tools there:
+bench/peers.md and bench/peers.json. Without a word both. Machines are noisy: compare figures of one run only.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import peers, phases
 from ops.local_server.engine import choose
 from tests.e2e import prepared
 from tests.e2e.load import Visitors
-from tests.e2e.stack import GOOD, NEWER, Stack
+from tests.e2e.stack import GOOD, NEWER, TREE, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,6 +45,7 @@ class Figure:
         requests: of visitors meanwhile; 0 where there were none yet.
         lost: those of them that did not get the page.
         slowest: seconds that the slowest visitor waited.
+        phases: what the time went into.
     """
 
     step: str
@@ -51,14 +54,23 @@ class Figure:
     requests: int = 0
     lost: int = 0
     slowest: float = 0.0
+    phases: list[phases.Phase] = field(default_factory=list)
 
 
 def main(words: list[str]) -> int:
     """Measure; return the exit status: 1 if a visitor lost anything or a no-op opened a connection."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("own", "peers"), help="only these figures")
     parser.add_argument("--rounds", type=int, default=3, help="how often each step but the first deploy is done")
     parser.add_argument("--bare", action="store_true", help="first deploy on a host without packages: times apt, too")
     asked = parser.parse_args(words)
+    good = asked.what == "peers" or own(asked)
+    beside = asked.what == "own" or peers.measure(["--rounds", str(asked.rounds)])
+    return 0 if good and beside else 1
+
+
+def own(asked: argparse.Namespace) -> bool:
+    """Measure the project alone; return whether no visitor lost anything and no no-op opened a connection."""
     engine = choose()
     image = "auto" if asked.bare else prepared.ensure(engine)
     with stack_on(image) as stack:
@@ -82,7 +94,7 @@ def main(words: list[str]) -> int:
     print(text)
     lost = sum(figure.lost for figure in figures)
     talked = [figure for figure in figures if figure.step == "no-op" and figure.logins]
-    return 1 if lost or talked else 0
+    return not (lost or talked)
 
 
 def measure(stack: Stack, rounds: int) -> Iterator[Figure]:
@@ -104,7 +116,9 @@ def timed(step: str, stack: Stack, *, visited: bool = False) -> Figure:
     before = stack.host.logins() if step != "first deploy" else 0
     visitors = Visitors(stack.ports["https_port"], RATE)
     with visitors if visited else contextlib.nullcontext():
-        run = stack.up()
+        words = [str(TREE / "pulumi"), *stack.up_words]
+        run = phases.run(words, folder=TREE, environment=stack.environment)
+    assert run.status == 0, run.text  # noqa: S101 - figures of a failed deploy mean nothing
     waits = [visit.seconds for visit in visitors.visits]
     return Figure(
         step=step,
@@ -113,6 +127,7 @@ def timed(step: str, stack: Stack, *, visited: bool = False) -> Figure:
         requests=len(waits),
         lost=len(visitors.failed),
         slowest=max(waits, default=0.0),
+        phases=run.phases,
     )
 
 
@@ -151,6 +166,16 @@ def table(machine: Mapping[str, object], figures: list[Figure]) -> str:
         slowest = max(figure.slowest for figure in runs)
         waits = f"{requests} | {lost} | {slowest:.2f}" if requests else "- | - | -"
         lines.append(f"| {step} | {len(runs)} | {seconds:.2f} | {logins} | {waits} |")
+    lines += [
+        "",
+        "## Where the time goes",
+        "",
+        "The fastest run of each step; the end of a bar is the end of the `up`.",
+    ]
+    for step in dict.fromkeys(figure.step for figure in figures):
+        fastest = min((figure for figure in figures if figure.step == step), key=lambda figure: figure.seconds)
+        title = f"{step}, {fastest.seconds:.2f} s"
+        lines += ["", "```", title, "", phases.bars(fastest.phases, fastest.seconds), "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -184,11 +184,11 @@ class Stack:
 
     def up(self, *words: str, check: bool = True) -> Run:
         """Deploy what the configuration says."""
-        return self.pulumi(*self._up_words(), *words, check=check)
+        return self.pulumi(*self.up_words, *words, check=check)
 
     def begin_up(self) -> Running:
         """Begin to deploy, and come back at once."""
-        return Running(self, self._up_words())
+        return Running(self, self.up_words)
 
     def deploy(self, version: str, **groups: Mapping[str, Any] | None) -> Run:
         """Put a version and other settings into the configuration, and deploy."""
@@ -232,7 +232,9 @@ class Stack:
         if self._is_ours:
             server.delete({"name": self.server})
 
-    def _up_words(self) -> tuple[str, ...]:
+    @property
+    def up_words(self) -> tuple[str, ...]:
+        """The words of a deploy."""
         return ("up", "--yes", "--skip-preview", "--non-interactive", "--color", "never", *self._which())
 
     def _which(self) -> tuple[str, ...]:
