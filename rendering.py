@@ -30,6 +30,9 @@ ROOT = Path(__file__).parent
 UV_LOCK = ROOT / "host" / "uv.txt"
 # Above the graceful timeout: systemd kills what is left then (systemd.service(5), TimeoutStopSec).
 STOP_MARGIN_SECONDS = 10
+# What Nginx takes by itself: a name and its length lie in a bucket of a cache line, 64 bytes (ngx_hash_init).
+LONGEST_NAME = 46
+MANY_NAMES = 32
 
 
 def quoted(value: str) -> str:
@@ -193,6 +196,8 @@ def _site(settings: Settings) -> str:
         # So that no application answers for names that are nobody's; the host enables it where it may.
         "/etc/nginx/sites-available/flaskhost-default": _render("etc/nginx/sites-available/flaskhost-default.j2"),
     }
+    if len(web.domains) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in web.domains):
+        files["/etc/nginx/conf.d/flaskhost-names.conf"] = _render("etc/nginx/conf.d/flaskhost-names.conf.j2")
     return document.write("site", app.name, {"https": web.https, "domains": list(web.domains)}, files)
 
 

@@ -84,6 +84,8 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     config = {key: value for key, value in config.items() if value not in (None, "", {})}
     given = Given(config, frozenset(secret_keys or ()))
     problems = list(_together(given, stack))
+    # What is wrong as a whole is not taken apart below.
+    whole = {problem.place for problem in problems}
     if secret_keys is not None:
         problems += _encrypted(given, stack)
     filled = dict(config)
@@ -97,8 +99,6 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     try:
         settings = Settings.model_validate({**filled, "stack": stack})
     except ValidationError as found:
-        # What is wrong as a whole is not taken apart.
-        whole = {problem.place for problem in problems}
         parts = [translated(error, given) for error in found.errors(include_url=False)]
         problems += [
             part for part in parts if not any(part.place[:length] in whole for length in range(len(part.place)))

@@ -26,6 +26,11 @@ BUILD_SECONDS = 1800
 COMPLETE = ".complete"
 INCLUDE = re.compile(r"^(?:--requirement[ =]|--constraint[ =]|-r|-c)\s*(\S+)")
 # What installs a part of the source itself, as each kind of file writes it.
+# How setuptools, meson and make say that there is no compiler, or that it misses a header.
+COMPILER = re.compile(
+    r"command '\S*(?:gcc|cc|g\+\+|clang)\S*' failed|unable to execute '\S*(?:gcc|cc|g\+\+)'|Unknown compiler"
+    r"|(?:gcc|cc|g\+\+|make): (?:command )?not found|fatal error: \S+\.h: No such file"
+)
 LOCAL = re.compile(
     r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)|source = \{ (?:editable|directory|path) = "
     r"|^type = \"(?:directory|file)\"$"
@@ -136,7 +141,9 @@ def _install(  # noqa: PLR0913 - what the environment is made of
             paths, words, cwd=source, seconds=BUILD_SECONDS, environment={**variables, **more}, writable=[venv]
         )
         if done.returncode:
-            raise Failure(f"the dependencies in {file} could not be installed:\n{done.stdout}".rstrip())
+            raise Failure(
+                f"the dependencies in {file} could not be installed:\n{done.stdout}".rstrip() + _next(done.stdout)
+            )
 
     pip = (uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"))
     # --allow-existing: the folder is there, made for the builder alone.
@@ -153,6 +160,16 @@ def _install(  # noqa: PLR0913 - what the environment is made of
         build(*pip, *(word for name in names for word in ("-r", name)))
     if not (venv / "bin" / "gunicorn").exists():
         build(*pip, f"gunicorn=={asked.gunicorn}")
+
+
+def _next(said: str) -> str:
+    """Return what to do where a package has to be compiled and nothing on the host can."""
+    if not COMPILER.search(said):
+        return ""
+    return (
+        "\na package has to be compiled, and this host has no compiler or lacks a library's headers: name a version "
+        "that comes as a wheel, or have them there (flaskhost:app.compiler: true, flaskhost:app.packages)"
+    )
 
 
 def _from_poetry(  # noqa: PLR0913 - what the environment is made of

@@ -5,6 +5,10 @@ All that differs between the supported distributions stands in this module.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -32,6 +36,9 @@ KEY_SECONDS = 30
 
 # Another apt may be at work (unattended-upgrades runs after boot): wait for its lock instead of failing.
 LOCK_SECONDS = 300
+POLL_SECONDS = 0.2
+# Of dpkg, of the lists of packages and of what was downloaded (apt.conf(5), Dir::State and Dir::Cache).
+LOCKS = ("var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/cache/apt/archives/lock")
 INSTALL_SECONDS = 1800
 
 
@@ -74,11 +81,60 @@ def install(packages: Sequence[str], progress: Progress) -> List[str]:
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     settings = (f"DPkg::Lock::Timeout={LOCK_SECONDS}", "Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confold")
     options = ["-q", "-y", *(f"-o={setting}" for setting in settings)]
+    _wait_for_others(progress)
     # What a killed transaction has left; while another one runs it refuses, and apt waits for that below.
     run(["dpkg", "--configure", "-a", "--force-confold"], timeout=INSTALL_SECONDS, env=quiet, check=False)
     run(["apt-get", *options, "update"], timeout=INSTALL_SECONDS, env=quiet)
     run(["apt-get", *options, "--no-install-recommends", "install", *missing], timeout=INSTALL_SECONDS, env=quiet)
     return missing
+
+
+def _wait_for_others(progress: Progress) -> None:
+    """Wait until no other program installs packages, and say who does: apt itself would wait without a word.
+
+    Raises:
+        Failure: it was at it all the while.
+    """
+    root = Path(os.environ.get("FLASKHOST_ROOT", "/"))
+    until: Optional[float] = None
+    for lock in (root / name for name in LOCKS):
+        while lock.exists():
+            holder = _holder(lock)
+            if holder is None:
+                break
+            if until is None:
+                seconds = _patience()
+                until = time.monotonic() + seconds
+                progress.say(f"apt: {holder} is installing packages: waiting up to {seconds} s")
+            if time.monotonic() > until:
+                raise Failure(
+                    f"{holder} holds {lock}, so no package can be installed: wait until it has ended, or end it "
+                    "(unattended upgrades: `systemctl stop unattended-upgrades`), and run `pulumi up` again"
+                )
+            time.sleep(POLL_SECONDS)
+
+
+def _holder(lock: Path) -> Optional[str]:
+    """Return which process holds a lock of apt's (fcntl(2), F_SETLK), or None."""
+    with open(lock, "rb+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pass
+        else:
+            return None
+    inode = f":{lock.stat().st_ino} "
+    held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if inode in line]
+    pids = [words[4] for words in held if len(words) > 4 and words[1] == "POSIX"]
+    name = Path(f"/proc/{pids[0]}/comm") if pids else Path("/nonexistent")
+    return f"{name.read_text().strip()} (pid {pids[0]})" if name.exists() else "another program"
+
+
+def _patience() -> int:
+    """Return how many seconds to wait for another apt: what the host's own apt is set to, else LOCK_SECONDS."""
+    said = run(["apt-config", "dump", "DPkg::Lock::Timeout"], check=False).stdout
+    found = re.search(r'"([0-9]{1,6})"', said)
+    return int(found.group(1)) if found else LOCK_SECONDS
 
 
 def _installed(packages: Sequence[str]) -> List[str]:

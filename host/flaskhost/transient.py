@@ -7,6 +7,7 @@ work; a second call with the same documents attaches to the running unit, and on
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from flaskhost import document, systemd
+from flaskhost import document, hints, systemd
 from flaskhost.files import directory, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
@@ -114,8 +115,10 @@ def work(asked: List[document.Document], progress: Progress, verbs: Dict[str, Wo
             done[one.verb] = verbs[one.verb](one, progress)
             progress.say(f"{one.verb}: done in {time.monotonic() - begin:.2f} s")
     except Failure as failure:
-        return {"ok": False, "error": progress.scrubber.clean(str(failure))}, 1
+        return {"ok": False, "error": progress.scrubber.clean(hints.of(str(failure)))}, 1
     except Exception as error:  # noqa: BLE001 - the reader must see what it was, and the unit must end with a result
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {"ok": False, "error": progress.scrubber.clean(hints.of(str(error)))}, 1
         progress.say(f"{type(error).__name__}: {error}")
         return {"ok": False, "error": progress.scrubber.clean(f"{type(error).__name__}: {error} (a defect)")}, 1
     return {"ok": True, "result": done[asked[0].verb] if len(asked) == 1 else done}, 0

@@ -80,7 +80,12 @@ case " $* " in *" install "*)
     for word; do case $word in -*|install) ;; *) echo "$word" >> "$FAKES/packages" ;; esac; done ;;
 esac
 """
-NGINX = '[ -e "$FAKES/nginx-fails" ] && { echo "nginx: [emerg] unknown directive"; exit 1; }; exit 0\n'
+NGINX = """
+# A text in nginx-fails is one that Nginx refuses wherever it stands.
+[ -s "$FAKES/nginx-fails" ] && ! grep -rqf "$FAKES/nginx-fails" "$FLASKHOST_ROOT/etc/nginx" && exit 0
+[ -e "$FAKES/nginx-fails" ] && { echo "nginx: [emerg] unknown directive in /etc/nginx/conf.d/odd.conf:7"; exit 1; }
+exit 0
+"""
 RUNUSER = 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"\n'
 UV = """
 for last; do :; done

@@ -521,7 +521,7 @@ def test_a_refused_site_is_taken_back_and_what_was_before_stays(ready: Server) -
     ready.set("active/nginx.service")
     ready.do(scenario.plan().site)
     before = ready.tree()
-    ready.set("nginx-fails")
+    ready.set("nginx-fails", "proxy_read_timeout 90s")
     ready.calls()
     with pytest.raises(Failure, match=r"(?s)the one before is back.*unknown directive"):
         ready.do(scenario.plan(web__timeout=90).site)
@@ -558,7 +558,7 @@ def test_a_site_that_a_killed_try_has_written_is_loaded(ready: Server, monkeypat
         patched.setattr("flaskhost.verbs.site.run", killed)
         with pytest.raises(KilledError):
             ready.do(changed.site)
-    ready.set("nginx-fails")
+    ready.set("nginx-fails", "proxy_read_timeout 90s")
     with pytest.raises(Failure, match="the one before is back"):
         ready.do(changed.site)
     assert "proxy_read_timeout 60s" in (ready.root / "etc/nginx/sites-available/guestbook").read_text()
@@ -570,6 +570,39 @@ def test_a_site_that_a_killed_try_has_written_is_loaded(ready: Server, monkeypat
     ready.calls()
     ready.do(changed.site)
     assert "systemctl reload nginx.service" in ready.acted()
+
+
+def test_a_broken_file_of_somebody_else_is_named_and_the_site_stays_as_it_was(ready: Server) -> None:
+    """Promise: who reads the message knows which file to repair, and that it is not flaskhost's."""
+    ready.do(scenario.plan().site)
+    ready.set("nginx-fails")
+    with pytest.raises(Failure, match=r"because of /etc/nginx/conf\.d/odd\.conf:7, which is not of this site"):
+        ready.do(scenario.plan(web__timeout=90).site)
+    assert "proxy_read_timeout 60s" in (ready.root / "etc/nginx/sites-available/guestbook").read_text()
+
+
+def test_a_port_that_another_program_has_is_named_with_that_program(ready: Server) -> None:
+    """Promise: nothing is changed then; Nginx itself on the port is as it should be."""
+    line = 'LISTEN 0 511 0.0.0.0:443 0.0.0.0:* users:(("{}",pid=12,fd=6))\n'
+    ready.set("ss", line.format("haproxy"))
+    before = ready.tree()
+    with pytest.raises(Failure, match=r"port 443 of this host is in use by haproxy \(pid 12\).*disable --now haproxy"):
+        ready.do(scenario.plan().site)
+    assert ready.tree() == before
+    ready.set("ss", line.format("nginx"))
+    ready.do(scenario.plan().site)
+
+
+def test_long_names_get_room_unless_the_host_gives_it(ready: Server) -> None:
+    """Promise: Nginx takes every name that the settings take; its directive for that may stand there once only."""
+    long = scenario.plan(web__domains=[f"{'long.' * 20}example"])
+    ours = ready.root / "etc/nginx/conf.d/flaskhost-names.conf"
+    twice(ready, lambda: ready.do(long.site))
+    assert "server_names_hash_bucket_size 512;" in ours.read_text()
+    ours.unlink()
+    (ready.root / "etc/nginx/conf.d/theirs.conf").write_text("  server_names_hash_bucket_size 256;\n")
+    ready.do(long.site)
+    assert not ours.exists()
 
 
 def test_a_file_of_somebody_else_is_never_overwritten(ready: Server) -> None:

@@ -22,6 +22,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "no domains": {"web__domains": []},
     "any subdomain": {"web__domains": ["*.guestbook.example"]},
+    "long names": {"web__domains": [f"{'long.' * 20}example"]},
     "no media": {"web__media": None},
     "no static": {"web__static": None, "app__static": None},
     "odd urls": {"web__static": {"url": "/a.b-c/~x/", "expires": "off"}},

@@ -18,9 +18,15 @@ from flaskhost.shell import Failure, run, succeeds
 # The first line of every file that flaskhost writes (templates/): what does not have it is somebody else's.
 OURS = "made by flaskhost"
 CATCH_ALL = "flaskhost-default"
+NAMES = "/etc/nginx/conf.d/flaskhost-names.conf"
+ROOM = re.compile(r"^\s*server_names_hash_bucket_size\s", re.MULTILINE)
 CERTIFICATE_DAYS = 825
 RENEW_SECONDS = 30 * 24 * 3600
 LOG_BYTES = 256 * 1024
+# ` in FILE:LINE` at the end of what Nginx says of a file.
+NAMED = re.compile(r" in (/\S+:[0-9]+)")
+LISTEN = re.compile(r"^\s*listen (?:\[::\]:)?([0-9]+)", re.MULTILINE)
+HOLDER = re.compile(r'users:\(\("([^"]+)",pid=([0-9]+)')
 GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 
 
@@ -28,10 +34,12 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Install the site, checked by `nginx -t` first. Input: https, domains, and the files below /etc/nginx."""
     paths = layout.known(asked.app)
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
+        _free_ports(asked.files)
+        files = {name: text for name, text in asked.files.items() if name != NAMES or not _names_have_room(paths)}
         # Stands there from the first change until Nginx has loaded it: a killed try is made up for, and what it had
         # found is what a refused configuration goes back to. A reboot loads the files, and empties this folder.
         pending = paths.state / "site.pending"
-        before = _before(paths, list(asked.files))
+        before = _before(paths, list(files))
         changed = pending.exists()
         if changed:
             before.update(json.loads(pending.read_text()))
@@ -45,7 +53,7 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
         default = paths.at("/etc/nginx/sites-enabled/default")
         welcome = os.readlink(default) if default.is_symlink() else None
         try:
-            changed = _write(paths, asked.files) or changed
+            changed = _write(paths, files) or changed
             # Debian's welcome page answers for any name that no site claims.
             remove(default if welcome else None)
             changed = _catch_all(paths) or changed
@@ -57,12 +65,52 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
             # As it goes with the files before, or Nginx could not start again.
             _catch_all(paths)
             remove(pending)
-            raise Failure(f"Nginx refuses the configuration, the one before is back and serves:\n{failure}") from None
+            raise Failure(_refused(failure)) from None
         changed = bool(changed or made or welcome)
         _load(changed=changed)
         remove(pending)
         progress.say("nginx: configuration checked and loaded" if changed else "nginx: nothing to change")
     return {"changed": changed}
+
+
+def _refused(failure: Failure) -> str:
+    """Return what to tell of a configuration that Nginx refused, now that the files before are back."""
+    still = run(["nginx", "-t", "-q"], check=False)
+    if not still.returncode:
+        return f"Nginx refuses the configuration, the one before is back and serves:\n{failure}"
+    at = NAMED.search(still.stdout)
+    return (
+        f"Nginx refuses its configuration because of {at.group(1) if at else 'a file'}, which is not of this site: "
+        "correct it until `nginx -t` is content, and run `pulumi up` again. The site was not changed, and Nginx serves "
+        f"what it has loaded before:\n{still.stdout}".rstrip()
+    )
+
+
+def _free_ports(files: Dict[str, str]) -> None:
+    """See that nobody else listens where Nginx shall: it would go on with what it had, and say so in its log only.
+
+    Raises:
+        Failure: somebody does; nothing was changed.
+    """
+    wanted = {port for text in files.values() for port in LISTEN.findall(text)}
+    # State, two queues, local address and port, peer, processes (ss(8)).
+    for words in map(str.split, run(["ss", "-Hltnp"], check=False).stdout.splitlines()):
+        holder = HOLDER.search(words[-1]) if len(words) > 5 and words[0] == "LISTEN" else None
+        port = words[3].rpartition(":")[2] if holder else ""
+        if holder and port in wanted and holder.group(1) != "nginx":
+            name, pid = holder.groups()
+            raise Failure(
+                f"port {port} of this host is in use by {name} (pid {pid}), and Nginx needs it: end that program (a "
+                f"service: `systemctl disable --now {name}`), and run `pulumi up` again. Nothing was changed"
+            )
+
+
+def _names_have_room(paths: layout.Layout) -> bool:
+    """Tell whether the host's own files say how long names may be: Nginx takes that directive once."""
+    nginx = paths.at("/etc/nginx")
+    found = [nginx / "nginx.conf", *nginx.glob("conf.d/*.conf"), *nginx.glob("sites-enabled/*")]
+    others = [path for path in found if path.is_file() and path != paths.at(NAMES)]
+    return any(ROOM.search(path.read_text(errors="replace")) for path in others)
 
 
 def _write(paths: layout.Layout, files: Dict[str, str]) -> bool:

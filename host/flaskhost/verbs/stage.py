@@ -75,12 +75,16 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
         slots.discard(paths, colour)
         release.update(failed=releases.stamp())
         releases.record(paths, "stage", release, result="failed")
-        now = releases.active(paths)
-        serves = f"{now.label} serves as before" if now else "nothing was serving before"
-        raise Failure(f"{failure}\nrelease {release.label} is stopped, {serves}. Its log:\n{log}") from None
+        why = f"{failure}\nrelease {release.label} is stopped, {_serving(paths)}. Its log:\n{log}"
+        raise Failure(why) from None
     release.update(failed=None)
     releases.record(paths, "stage", release, result="healthy", seconds=round(seconds, 2), slot=colour)
     return colour
+
+
+def _serving(paths: layout.Layout) -> str:
+    now = releases.active(paths)
+    return f"{now.label} serves as before" if now else "nothing was serving before"
 
 
 def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progress: Progress) -> None:
@@ -119,7 +123,8 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
     elif done.returncode:
         release.update(failed=releases.stamp())
         releases.record(paths, "migrate", release, result="failed")
-        raise Failure(f"the migrations failed (`{command}`, status {done.returncode}):\n{done.stdout}".rstrip())
+        why = f"the migrations failed (`{command}`, status {done.returncode}):\n{done.stdout}".rstrip()
+        raise Failure(f"{why}\nrelease {release.label} was not started, {_serving(paths)}")
     else:
         progress.say(done.stdout.rstrip() or "migrations: nothing to say")
     release.update(migrated=releases.stamp())
