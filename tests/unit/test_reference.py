@@ -14,6 +14,7 @@ from ops import reference
 
 WRITTEN = reference.FILE.read_text()
 HEAD, _, TABLES = WRITTEN.partition(reference.MARK)
+README = (reference.FILE.parents[1] / "README.md").read_text()
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
 SMALLEST: dict[str, Any] = {
     "server": {"kind": "local"},
@@ -47,13 +48,15 @@ def test_every_setting_is_in_the_reference() -> None:
             assert re.search(rf"`(flaskhost:)?{'.'.join(setting.path)}`", TABLES)
 
 
-@pytest.mark.parametrize("config", blocks(HEAD), ids=lambda config: config["server"]["kind"])
-def test_the_smallest_stack_files_are_right(config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("text", [HEAD, README], ids=["reference", "readme"])
+def test_the_smallest_stack_files_are_right(text: str) -> None:
     """With the credentials that the text says; and no longer than ten lines."""
-    if config["server"]["kind"] == "existing":
-        config = {**config, "credentials": {"ssh_key": KEY}}
-    settings.load(config, stack="prod", secret_keys={"credentials"})
-    assert all(block.count("\n") <= 10 for block in re.findall(r"```yaml\n(.*?)```", HEAD, re.DOTALL))
+    kinds = set()
+    for config in blocks(text):
+        kinds.add(config["server"]["kind"])
+        settings.load({**config, "credentials": {"ssh_key": KEY}}, stack="prod", secret_keys={"credentials"})
+    assert kinds == {"local", "existing"}
+    assert all(block.count("\n") <= 10 for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
 
 
 @pytest.mark.parametrize("example", blocks(TABLES), ids=str)
