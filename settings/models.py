@@ -297,8 +297,8 @@ class App(Group):
     )
     compiler: rules.Flag = Field(
         default=True,
-        description="Whether the server has a compiler and the headers of Python, PostgreSQL and MySQL, for packages "
-        "that come without a wheel. Without it the first deploy is faster and the server smaller.",
+        description="Whether the server has a compiler, pip and the headers of Python, PostgreSQL and MySQL, for "
+        "packages that come without a wheel. Without it the first deploy is faster and the server smaller.",
     )
     gunicorn: Gunicorn = Field(default_factory=Gunicorn, description="How the application server runs.")
     health: Health = Field(default_factory=Health, description="What a release must answer before visitors reach it.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,11 +22,14 @@ from flaskhost.shell import Failure, run
 SUPPORTED: Dict[str, Tuple[str, ...]] = {"debian": ("11", "12", "13"), "ubuntu": ("20.04", "22.04", "24.04")}
 
 # reference/deployment-sop.txt, section 3 "System Packages Required", and what the verbs themselves call.
-REQUIRED = ("python3", "python3-pip", "python3-venv", "nginx", "git", "openssl", "ca-certificates", "iproute2")
-# For packages of the application that come without a wheel.
-COMPILER = ("build-essential", "python3-dev", "libpq-dev")
+REQUIRED = ("python3", "python3-venv", "nginx", "git", "openssl", "ca-certificates", "iproute2")
+# For packages of the application that come without a wheel, and for people who look into an environment.
+COMPILER = ("build-essential", "python3-dev", "python3-pip", "libpq-dev")
 # The document's libmysqlclient-dev is called differently on Debian, where MariaDB provides it.
 MYSQL = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}
+
+# python3-venv brings the pip that it puts into environments; Python runs it as it lies there (PEP 441).
+PIP_WHEELS = "usr/share/python-wheels"
 
 # Ubuntu's usual archive of other Pythons (reference/deployment-sop.txt, section 3), and the one key that it signs with:
 # https://launchpad.net/~deadsnakes/+archive/ubuntu/ppa, "Fingerprint".
@@ -60,6 +64,18 @@ def _facts(release_file: Path) -> Dict[str, str]:
     """Return what os-release(5) says, by name."""
     pairs = (line.partition("=") for line in release_file.read_text().splitlines())
     return {name: value.strip('"') for name, _, value in pairs}
+
+
+def pip(root: Path) -> List[str]:
+    """Return the words that run pip, which needs no package of its own.
+
+    Raises:
+        Failure: it is not where the distribution puts it.
+    """
+    found = sorted((root / PIP_WHEELS).glob("pip-*.whl"))
+    if not found:
+        raise Failure(f"{root / PIP_WHEELS} has no pip: reinstall python3-venv with `apt-get install --reinstall`")
+    return [sys.executable, f"{found[-1]}/pip"]
 
 
 def wanted(name: str, extra: Sequence[str], *, compiler: bool) -> List[str]:

@@ -42,8 +42,18 @@ def test_each_supported_distribution_is_known(tmp_path: Path, name: str, version
     mysql = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}[name]
     assert [one for one in wanted if "mysql" in one] == [mysql]
     without = packages.wanted(name, ["libpq-dev"], compiler=False)
-    assert not {"build-essential", "python3-dev", mysql} & set(without)
+    assert not {"build-essential", "python3-dev", "python3-pip", mysql} & set(without)
     assert {"nginx", "libpq-dev"} <= set(without)
+
+
+def test_pip_is_the_one_that_makes_environments(tmp_path: Path) -> None:
+    """Promise: uv can be had without the package python3-pip; where the wheel is missing, the next step is told."""
+    with pytest.raises(Failure, match="reinstall python3-venv"):
+        packages.pip(tmp_path)
+    (tmp_path / packages.PIP_WHEELS).mkdir(parents=True)
+    for name in ("setuptools-66.1.1-py3-none-any.whl", "pip-23.0.1-py3-none-any.whl"):
+        (tmp_path / packages.PIP_WHEELS / name).touch()
+    assert packages.pip(tmp_path)[1] == f"{tmp_path}/usr/share/python-wheels/pip-23.0.1-py3-none-any.whl/pip"
 
 
 def test_the_supported_distributions_are_these() -> None:

@@ -165,7 +165,7 @@ def _uv(version: str, requirements: str, progress: Progress) -> Path:
     new.mkdir(parents=True)
     pins = new / "requirements.txt"
     pins.write_text(requirements)
-    words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--no-compile"]
+    words = [*packages.pip(ROOT), "install", "--quiet", "--no-deps", "--require-hashes", "--no-compile"]
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     trust = {"PIP_CERT": bundle, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     run([*words, "--target", str(new), "-r", str(pins)], timeout=300, env=trust)
