@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,11 +21,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 TREE = Path(__file__).resolve().parents[1]
 STACK, PASSPHRASE = "bench", "bench"
+FILE_NAME = f"Pulumi.{STACK}.yaml"
 GIVEN = os.environ
+TEMPLATE = Path(GIVEN["TOOLS"]) / "flaskhost"
+ENVIRONMENT = TEMPLATE / "environment.json"
 PROJECT = "name: flaskhost\nruntime: python\n"
 # The job of the benchmark: one application on port 80, no TLS, no compiler, two workers.
 HEAD = "config:\n"
@@ -58,77 +62,66 @@ def main(verb: str, version: str) -> int:
     if verb == "setup":
         return set_up()
     scratch = Path(GIVEN["SCRATCH"])
-    port = kept(scratch / "port", lambda: str(free_port()))
-    with relay(int(port), int(GIVEN["PORT"])):
-        environment = {
-            **GIVEN,
-            **json.loads((Path(GIVEN["TOOLS"]) / "flaskhost.json").read_text()),
-            "PULUMI_BACKEND_URL": f"file://{scratch}",
-            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
-        }
-        commits = scratch / "commits.json"
-        known = json.loads(commits.read_text()) if commits.exists() else {}
-        if version not in known:
-            known[version] = look_up(version)
-            commits.write_text(json.dumps(known))
-        file = scratch / f"Pulumi.{STACK}.yaml"
-        if not file.exists():
-            make(file, environment)
-        salt, secret = file.read_text().split(HEAD)[0], file.read_text().split(SECRETS)[1]
-        where = {"host": GIVEN["HOST"], "port": port, "host_key": host_key(), "repository": GIVEN["REPO"]}
-        text = FILE.format(**where, version=version, commit=known[version])
-        file.write_text(f"{salt}{HEAD}{text}{SECRETS}{secret}")
-        words = ["--yes", "--skip-preview", "--non-interactive", "--stack", STACK, "--config-file", str(file)]
-        return pulumi(environment, "up", *words)
+    file = scratch / FILE_NAME
+    if not file.exists():
+        # What a team has before its first deploy: a stack, and the stack's key on the server.
+        shutil.copytree(TEMPLATE, scratch, dirs_exist_ok=True)
+        (scratch / "port").write_text(str(free_port()))
+        (scratch / "commits.json").write_text(json.dumps(introduce()))
+    port = int((scratch / "port").read_text())
+    commit = json.loads((scratch / "commits.json").read_text())[version]
+    salt, secret = file.read_text().split(HEAD)[0], file.read_text().split(SECRETS)[1]
+    where = {"host": GIVEN["HOST"], "port": port, "host_key": host_key(), "repository": GIVEN["REPO"]}
+    text = FILE.format(**where, version=version, commit=commit)
+    file.write_text(f"{salt}{HEAD}{text}{SECRETS}{secret}")
+    words = ["--yes", "--skip-preview", "--non-interactive", "--stack", STACK, "--config-file", str(file)]
+    with relay(port, int(GIVEN["PORT"])):
+        return pulumi(scratch, "up", *words)
 
 
 def set_up() -> int:
-    """Have the project's environment, and keep it for the calls that are timed: a team has its CLI on PATH."""
+    """Have the project's environment and an empty stack with a key of its own, and keep them for the timed calls."""
     made = subprocess.run([str(TREE / "ops/setup/start"), "run", "env", "-0"], stdout=subprocess.PIPE, check=True)
     known = dict(one.split("=", 1) for one in made.stdout.decode().split("\0") if one)
     differs = {name: value for name, value in known.items() if GIVEN.get(name) != value}
-    (Path(GIVEN["TOOLS"]) / "flaskhost.json").write_text(json.dumps(differs))
+    shutil.rmtree(TEMPLATE, ignore_errors=True)
+    TEMPLATE.mkdir(parents=True)
+    ENVIRONMENT.write_text(json.dumps(differs))
+    key = TEMPLATE / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", str(key)], check=True)
+    (TEMPLATE / "Pulumi.yaml").write_text(PROJECT)
+    folder = ["--stack", STACK, "--cwd", str(TEMPLATE)]
+    pulumi(TEMPLATE, "stack", "init", "--no-select", *folder)
+    with key.open() as text:
+        pulumi(TEMPLATE, "config", "set", "--secret", "--path", "flaskhost:credentials.ssh_key", *folder, stdin=text)
     plugin = "the stand-in plugin" if "FLASKHOST_STAND_IN" in known else "the official plugin"
     engine = subprocess.run(["pulumi", "version"], env=known, stdout=subprocess.PIPE, check=True).stdout.decode()
     (Path(GIVEN["SCRATCH"]) / "version").write_text(f"Pulumi {engine.strip()}, {plugin}\n")
     return 0
 
 
-def make(file: Path, environment: dict[str, str]) -> None:
-    """Make the stack, with the key to the host as its secret; the rest of the file is written later."""
-    file.with_name("Pulumi.yaml").write_text(PROJECT)
-    folder = ["--cwd", str(file.parent)]
-    pulumi(environment, "stack", "init", STACK, "--no-select", *folder)
-    words = ["--secret", "--path", "flaskhost:credentials.ssh_key", "--stack", STACK, *folder]
-    with Path(GIVEN["KEY"]).open() as key:
-        pulumi(environment, "config", "set", *words, stdin=key)
-
-
-def pulumi(environment: dict[str, str], *words: str, stdin: IO[str] | int = subprocess.DEVNULL) -> int:
-    """Run Pulumi in the project; return its status."""
+def pulumi(state: Path, *words: str, stdin: IO[str] | int = subprocess.DEVNULL) -> int:
+    """Run Pulumi in the project, with its state in a folder; return its status."""
+    more = {"PULUMI_BACKEND_URL": f"file://{state}", "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}
+    environment = {**GIVEN, **json.loads(ENVIRONMENT.read_text()), **more}
     return subprocess.run(["pulumi", *words], cwd=TREE, env=environment, stdin=stdin, check=False).returncode
 
 
-def look_up(version: str) -> str:
-    """Return the commit of a tag, asked where the repository is; a fresh host has no git yet, but has its list."""
-    known, key, port = GIVEN["KNOWN_HOSTS"], GIVEN["KEY"], GIVEN["PORT"]
-    words = ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={known}", "-i", key, "-p", port]
-    words += [f"root@{GIVEN['HOST']}", f"cat {GIVEN['REPO']}/packed-refs"]
-    listed = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout.decode()
-    return next(line.split(" ")[0] for line in listed.splitlines() if line.endswith(f" refs/tags/{version}"))
+def introduce() -> dict[str, str]:
+    """Put the stack's key on a fresh host; return the commits of the tags in the repository that lies there."""
+    words = ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={GIVEN['KNOWN_HOSTS']}", "-i", GIVEN["KEY"]]
+    words += ["-p", GIVEN["PORT"], f"root@{GIVEN['HOST']}"]
+    words += [f"cat >> .ssh/authorized_keys && cat {GIVEN['REPO']}/packed-refs"]
+    with (TEMPLATE / "key.pub").open() as public:
+        listed = subprocess.run(words, stdin=public, stdout=subprocess.PIPE, check=True).stdout.decode()
+    pairs = [line.split(" ") for line in listed.splitlines() if " refs/tags/" in line]
+    return {name.removeprefix("refs/tags/"): commit for commit, name in pairs}
 
 
 def host_key() -> str:
     """Return the host's Ed25519 key, as its known_hosts file has it."""
     lines = [line.split(" ") for line in Path(GIVEN["KNOWN_HOSTS"]).read_text().splitlines()]
     return next(f"{words[1]} {words[2]}" for words in lines if words[1] == "ssh-ed25519")
-
-
-def kept(path: Path, make_one: Callable[[], str]) -> str:
-    """Return what a file holds, made at the first call."""
-    if not path.exists():
-        path.write_text(make_one())
-    return path.read_text()
 
 
 def free_port() -> int:
