@@ -12,6 +12,7 @@ from components.release import Release
 from components.remote import Deploy
 from components.server import provision
 from components.site import Site
+from components.teardown import Teardown
 from ops.setup import cache
 
 HERE = Path(__file__).parent
@@ -26,6 +27,8 @@ deploy = Deploy(host=provision(settings), command=command, plan=plan)
 base = HostBase(name, deploy)
 site = Site(name, deploy, base)
 release = Release(name, deploy, base, site, source.archive)
+if plan.teardown:
+    Teardown(name, deploy, release)
 
 pulumi.export("url", plan.url)
 pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": plan.release})

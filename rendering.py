@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 import document
-from settings import RepositorySource
+from settings import LocalServer, RepositorySource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +63,7 @@ class Plan:
         url: where a visitor reaches the application.
         archive: where the code is uploaded to; None where the server fetches it.
         environment: the only document with secrets in it; it depends on them and on nothing else of the release.
+        teardown: what claims the application on its host and removes it at the end; empty where the host goes as well.
     """
 
     release: str
@@ -75,6 +76,7 @@ class Plan:
     stage: str
     switch: str
     checks: str
+    teardown: str
 
 
 def plan(settings: Settings, source: Resolved) -> Plan:
@@ -139,6 +141,7 @@ def plan(settings: Settings, source: Resolved) -> Plan:
         url=f"{scheme}://{host}{port}/",
         archive=archive(settings, source),
         checks=checks,
+        teardown=_teardown(settings),
         **steps,
     )
 
@@ -178,6 +181,15 @@ def _base(settings: Settings) -> str:
     }
     umbrella = _render("etc/systemd/system/app.service.j2", app=app.name)
     return document.write("base", app.name, values, {f"/etc/systemd/system/{app.name}.service": umbrella, "uv.txt": uv})
+
+
+def _teardown(settings: Settings) -> str:
+    """Return what the host is told when the stack leaves it; the token says which stack, and on which machine."""
+    if isinstance(settings.server, LocalServer):
+        return ""
+    stack = f"flaskhost/{settings.stack}"
+    token = _digest({"stack": stack, "app": settings.app.name, "host": settings.server.host_key})[:16]
+    return document.write("teardown", settings.app.name, {"token": token, "purge": settings.purge, "stack": stack})
 
 
 def _site(settings: Settings) -> str:

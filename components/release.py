@@ -19,9 +19,11 @@ class Release(pulumi.ComponentResource):
     """The release that the stack asks for, on one host.
 
     Attributes:
+        released: the step after which visitors reach it.
         verified: how we know: what the checks have looked at and found, by point.
     """
 
+    released: pulumi.Resource
     verified: pulumi.Output[dict[str, str]]
 
     def __init__(  # noqa: PLR0913 - what a release needs
@@ -56,5 +58,6 @@ class Release(pulumi.ComponentResource):
         # Four verbs in one session: a login costs more than some of them.
         documents = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
         released = deploy.verb(name, "release", documents, self, [*uploaded, environment, site.ready])
+        self.released = released
         self.verified = released.stdout.apply(lambda line: dict(json.loads(line)["checks"]["checks"]))
         self.register_outputs({"release": plan.release, "verified": self.verified})

@@ -2,7 +2,7 @@
 
 What pulumi-command imposes (DESIGN, section 6) is dealt with here once: a step is one SSH session, its command line
 is short and never secret, everything else is on its standard input; `update` stays unset, so a changed step runs
-again; only another host replaces it.
+again; only another host replaces it. Only the claim has an `update` and a `delete`.
 """
 
 from __future__ import annotations
@@ -168,6 +168,30 @@ class Deploy:
             f"{app}-{step}",
             connection=self.host.connection(),
             create=f"{program}{self.host.as_root} {step} {app}",
+            stdin=document,
+            environment=self.host.environment,
+            logging=remote.Logging.STDERR,
+            add_previous_output_in_env=False,
+            triggers=[self.host.identity],
+            opts=self._options(parent, after),
+        )
+
+    def claim(
+        self, app: str, document: str, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
+    ) -> remote.Command:
+        """Make the step that claims the application on its host, and that removes it from there when it goes.
+
+        Its end calls the command by the name that outlives versions, and is content where that is gone: then an
+        earlier try has come so far.
+        """
+        command, sudo = "/usr/local/bin/flaskhost", self.host.as_root
+        return remote.Command(
+            f"{app}-teardown",
+            connection=self.host.connection(),
+            create=f"{self.command.program}{sudo} claim {app}",
+            # The only step that knows whether it is new: a forced replacement must not remove what it replaces.
+            update=f"{self.command.program}{sudo} renew {app}",
+            delete=f"test ! -e {command} || {command}{sudo} teardown {app}",
             stdin=document,
             environment=self.host.environment,
             logging=remote.Logging.STDERR,

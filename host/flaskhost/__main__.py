@@ -1,6 +1,6 @@
 """The command line of `flaskhost` on the host.
 
-`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases APP` is for people;
+`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases|remove APP` is for people;
 `flaskhost start|reload APP` is what `<app>.service` calls. `flaskhost --sudo STEP APP` is the same step, called by a
 user who may become root.
 """
@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
-from flaskhost import sudo, transient
+from flaskhost import document, layout, sudo, transient
+from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.verbs import base, checks, environment, prepare, site, stage, status, switch, umbrella
+from flaskhost.verbs import base, checks, environment, prepare, site, stage, status, switch, teardown, umbrella
 
 UP: Dict[str, transient.Work] = {
     "base": base.base,
@@ -25,7 +26,11 @@ UP: Dict[str, transient.Work] = {
     "stage": stage.stage,
     "switch": switch.switch,
     "checks": checks.checks,
+    "teardown": teardown.teardown,
 }
+# Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
+CLAIMS = {"claim": True, "renew": False}
+PEOPLE = ("status", "releases", "remove", "remove --purge")
 # A step is one SSH session. All that a release needs is one: each further one would cost a login.
 STEPS: Dict[str, Tuple[str, ...]] = {
     **{verb: (verb,) for verb in UP},
@@ -57,14 +62,24 @@ def _run(words: List[str]) -> int:
     if verb in UNIT:
         UNIT[verb](app)
         return 0
+    if verb in CLAIMS:
+        print(json.dumps(teardown.claim(document.parse(sys.stdin.read()), anew=CLAIMS[verb])))
+        return 0
+    return _for_people(words)
+
+
+def _for_people(words: List[str]) -> int:
+    verb, app = (" ".join(words[:-1]), words[-1]) if words else ("", "")
     if verb == "status":
         print(json.dumps(status.status(app), indent=2))
-        return 0
-    if verb == "releases":
+    elif verb == "releases":
         for row in status.every(app):
             print(f"{row['state']:7} {row['version']:20} {row['release'][:8]}  {row['created']}  {row['folder']}")
-        return 0
-    raise Failure(f"usage: flaskhost {{{'|'.join([*STEPS, *UNIT, 'status', 'releases'])}}} APP")
+    elif verb in ("remove", "remove --purge"):
+        teardown.remove_from_host(layout.known(app), Progress(), purge="--purge" in verb)
+    else:
+        raise Failure(f"usage: flaskhost {{{'|'.join([*STEPS, *CLAIMS, *UNIT, *PEOPLE])}}} APP")
+    return 0
 
 
 def _called() -> List[str]:

@@ -7,6 +7,12 @@ from flaskhost.progress import Progress
 from flaskhost.shell import run, succeeds
 
 
+def number(name: str) -> int:
+    """Return the id of a user, 0 where there is no such account."""
+    line = run(["getent", "passwd", name], check=False).stdout
+    return int(line.split(":")[2]) if line.count(":") >= 6 else 0
+
+
 def ensure(app: str, home: str, progress: Progress) -> None:
     """Have the application's user and its builder, each with a group of its own.
 

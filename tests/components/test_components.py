@@ -19,6 +19,7 @@ from components.release import Release
 from components.remote import Deploy
 from components.server import provision
 from components.site import Site
+from components.teardown import Teardown
 from host_command import HostCommand
 from settings import RepositorySource
 from tests.components import scenario
@@ -51,7 +52,10 @@ def deploy(**changes: Any) -> Callable[[], Any]:
         made = Deploy(host=provision(settings), command=COMMAND, plan=plan)
         base = HostBase(name, made)
         site = Site(name, made, base)
-        return Release(name, made, base, site, source.archive).verified
+        release = Release(name, made, base, site, source.archive)
+        if plan.teardown:
+            Teardown(name, made, release)
+        return release.verified
 
     return program
 
@@ -422,6 +426,21 @@ def test_no_credential_is_registered_in_the_clear() -> None:
         raw = plain(one.request.object)
         assert is_secret(raw["connection"]) or is_secret(raw["connection"]["privateKey"])
         assert PRIVATE_KEY not in json.dumps({name: value for name, value in raw.items() if name != "connection"})
+
+
+def test_a_host_that_stays_is_left_by_a_claim_that_comes_last() -> None:
+    """Promise: the only end that does anything, after the release serves; a container takes all with it instead."""
+    recorder, _ = record(deploy(**EXISTING, server__user="admin"))
+    teardown = recorder.found["guestbook-teardown"]
+    assert teardown.inputs["create"] == f"{COMMAND.program} --sudo claim guestbook"
+    assert teardown.inputs["update"] == f"{COMMAND.program} --sudo renew guestbook"
+    there = "test ! -e /usr/local/bin/flaskhost"
+    assert teardown.inputs["delete"] == f"{there} || /usr/local/bin/flaskhost --sudo teardown guestbook"
+    assert before(recorder, "guestbook-teardown") == set(steps(recorder)) - {"guestbook-teardown"}
+    assert [name for name, one in steps(recorder).items() if {"update", "delete"} & set(one.inputs)] == [
+        "guestbook-teardown"
+    ]
+    assert "guestbook-teardown" not in record(deploy())[0].found
 
 
 def test_visitors_of_an_existing_server_need_no_port() -> None:

@@ -157,6 +157,12 @@ class Stack:
             merge(document["config"], {f"flaskhost:{name}": values})
         self.file.write_text(yaml.safe_dump(document, sort_keys=False))
 
+    def configure_value(self, name: str, *, value: Any) -> None:
+        """Change a setting that is no group."""
+        document = yaml.safe_load(self.file.read_text())
+        document["config"][f"flaskhost:{name}"] = value
+        self.file.write_text(yaml.safe_dump(document, sort_keys=False))
+
     def configured(self, group: str) -> dict[str, Any]:
         """Return one group of the configuration."""
         return dict(yaml.safe_load(self.file.read_text())["config"][f"flaskhost:{group}"])

@@ -56,14 +56,14 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
             changed = _write(paths, files) or changed
             # Debian's welcome page answers for any name that no site claims.
             remove(default if welcome else None)
-            changed = _catch_all(paths) or changed
+            changed = catch_all(paths) or changed
             run(["nginx", "-t", "-q"])
         except Failure as failure:
             _put_back(paths, before)
             if welcome:
                 link(default, welcome)
             # As it goes with the files before, or Nginx could not start again.
-            _catch_all(paths)
+            catch_all(paths)
             remove(pending)
             raise Failure(_refused(failure)) from None
         changed = bool(changed or made or welcome)
@@ -124,7 +124,7 @@ def _write(paths: layout.Layout, files: Dict[str, str]) -> bool:
     return changed
 
 
-def _catch_all(paths: layout.Layout) -> bool:
+def catch_all(paths: layout.Layout) -> bool:
     """Enable the site for names that are nobody's, unless another one claims them; return whether that changed.
 
     Nginx takes one default_server an address, and an application without domains of its own wants every name.

@@ -1,0 +1,86 @@
+"""Forget a host that is gone: what Pulumi would do there can't be done, so it is taken out of the stack's state.
+
+When a stack leaves a host, its application is removed there. With a dead host that fails, each time. This takes the
+removal out of the state and touches nothing else: by default the removal from hosts that the stack has left already,
+with --current also the one from the host where the stack is, so that `./pulumi destroy` works.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from ops.setup import cache
+from ops.setup.errors import SetupError
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "forget a host that is gone, so that `./pulumi up` or `./pulumi destroy` works again"
+KIND = "flaskhost:teardown:Teardown$command:remote:Command::"
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--stack", required=True, help="name of the stack")
+    parser.add_argument(
+        "--current", action="store_true", help="also forget the host where the stack is now; it is gone"
+    )
+
+
+def abandon(stack: str, *, current: bool) -> None:
+    """Take removals out of the state of a stack, and say which.
+
+    Args:
+        stack: its name.
+        current: whether the host where the stack is now is forgotten as well.
+
+    Raises:
+        SetupError: Pulumi could not read or write the state.
+    """
+    state = json.loads(_pulumi("stack", "export", "--stack", stack))
+    gone = without(state, current=current)
+    if not gone:
+        also = "" if current else "; with --current the host where the stack is now is forgotten as well"
+        print(f"abandon: nothing to forget: {stack} has left no host that it could not reach{also}")
+        return
+    # Through standard input: the state holds keys, if encrypted ones.
+    _pulumi("stack", "import", "--stack", stack, stdin=json.dumps(state))
+    for one in gone:
+        print(f"abandon: forgotten: {one}; what is on that host stays there")
+
+
+def without(state: dict[str, Any], *, current: bool) -> list[str]:
+    """Take removals out of an exported state; return what was taken out, as a person calls it.
+
+    A resource that is marked `delete` is one whose removal Pulumi has begun and tries again at each `up`.
+    """
+    resources = state["deployment"].get("resources") or []
+    gone = [one for one in resources if KIND in one["urn"] and (current or one.get("delete"))]
+    state["deployment"]["resources"] = [one for one in resources if one not in gone]
+    # A killed run has left these, and Pulumi would ask about each.
+    operations = state["deployment"].get("pending_operations") or []
+    urns = {one["urn"] for one in gone}
+    state["deployment"]["pending_operations"] = [one for one in operations if one["resource"]["urn"] not in urns]
+    return [_called(one) for one in gone]
+
+
+def _called(resource: dict[str, Any]) -> str:
+    name = str(resource["urn"]).rpartition("::")[2]
+    return f"{name} of a host that was left" if resource.get("delete") else name
+
+
+def _pulumi(*words: str, stdin: str | None = None) -> str:
+    done = subprocess.run(
+        [str(cache.TREE / "pulumi"), *words],
+        cwd=cache.TREE,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SetupError(f"pulumi {' '.join(words)} ended with status {done.returncode}:\n{done.stderr.strip()}")
+    return done.stdout

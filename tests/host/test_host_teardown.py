@@ -1,0 +1,192 @@
+"""How an application leaves a host: only by whom claimed it last, with what is worth keeping kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flaskhost import document, layout
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure
+from flaskhost.verbs import teardown
+
+import document as writer
+from tests.components import scenario
+
+if TYPE_CHECKING:
+    from tests.host.conftest import Server
+
+NOW = "the token of now"
+EXISTING: dict[str, Any] = {
+    "server": {"kind": "existing", "address": "203.0.113.7", "host_key": scenario.HOST_KEY},
+    "credentials__ssh_key": scenario.PRIVATE_KEY,
+}
+
+
+def text(token: str = NOW, *, purge: bool = False, stack: str = "flaskhost/prod") -> str:
+    """Return the document of a claim."""
+    return writer.write("teardown", "guestbook", {"token": token, "purge": purge, "stack": stack})
+
+
+def claim(asked: str, *, anew: bool = True) -> dict[str, Any]:
+    """Claim the application."""
+    return teardown.claim(document.parse(asked), anew=anew)
+
+
+@pytest.fixture
+def deployed(ready: Server) -> Server:
+    """Return a server on which a release serves, with an upload, a database, and an unused folder of logs."""
+    ready.do(scenario.plan().site)
+    ready.release()
+    for name in ("media/a.png", "data/guestbook.db"):
+        (ready.paths.shared / name).write_text("kept")
+    for account in ("guestbook", "guestbook_build"):
+        assert account in (ready.fakes / "accounts").read_text()
+    return ready
+
+
+def files(server: Server) -> list[str]:
+    """Return what there is of the application and of flaskhost, folders aside."""
+    places = ("srv", "etc/flaskhost", "etc/systemd", "etc/nginx", "usr/local", "var/cache", "var/log", "root")
+    found = [path for place in places for path in (server.root / place).rglob("*")]
+    return sorted(str(path.relative_to(server.root)) for path in found if path.is_symlink() or not path.is_dir())
+
+
+def test_the_plan_has_a_claim_for_hosts_that_stay_only() -> None:
+    """Promise: its token is that of a stack, an application and a machine; purge is what the stack says."""
+    assert scenario.plan().teardown == ""
+    one = document.parse(scenario.plan(**EXISTING).teardown)
+    assert (one["purge"], one["stack"]) == (False, "flaskhost/prod")
+    assert document.parse(scenario.plan(**EXISTING, purge=True).teardown)["purge"] is True
+    moved = {**EXISTING, "server": {**EXISTING["server"], "host_key": scenario.OTHER_HOST_KEY}}
+    elsewhere = {**EXISTING, "server": {**EXISTING["server"], "address": "app1.example.com", "port": 2222}}
+    assert document.parse(scenario.plan(**moved).teardown)["token"] != one["token"]
+    assert document.parse(scenario.plan(**elsewhere).teardown)["token"] == one["token"]
+    assert document.parse(scenario.plan(None, "dev", **EXISTING).teardown)["token"] != one["token"]
+
+
+def test_what_people_have_put_there_stays_and_everything_else_goes(deployed: Server) -> None:
+    """Promise: units, site, code, environment, certificates, command; the result says what is kept, and where."""
+    claim(text())
+    done = deployed.do(text())
+    assert files(deployed) == [
+        "etc/nginx/sites-available/default",
+        "srv/guestbook/shared/data/guestbook.db",
+        "srv/guestbook/shared/media/a.png",
+        "var/log/nginx/guestbook-access.log",
+        "var/log/nginx/guestbook-error.log",
+    ]
+    kept = {str(deployed.paths.shared / name): "1 file, 4 bytes" for name in ("media", "data")}
+    assert done == {"removed": True, "kept": kept}
+    assert deployed.active() == ["nginx.service"]
+    assert f"kept: {deployed.paths.shared}/data (1 file, 4 bytes)" in deployed.said.getvalue()
+
+
+def test_a_second_teardown_does_nothing(deployed: Server) -> None:
+    """Promise: a removal whose answer was lost can be asked for again."""
+    claim(text())
+    deployed.do(text())
+    before = files(deployed)
+    deployed.calls()
+    assert deployed.do(text()) == {"removed": False, "kept": {}}
+    assert files(deployed) == before
+    assert deployed.acted() == []
+
+
+def test_purge_leaves_nothing(deployed: Server) -> None:
+    """Promise: who says so before has no data on the host afterwards; the distribution's own stays."""
+    claim(text(purge=True))
+    assert deployed.do(text(purge=True)) == {"removed": True, "kept": {}}
+    assert files(deployed) == ["etc/nginx/sites-available/default"]
+    assert not deployed.paths.home.exists()
+
+
+def test_an_older_claim_removes_nothing(deployed: Server) -> None:
+    """Promise: what Pulumi removes after it has replaced it is never the new one."""
+    claim(text("before"))
+    claim(text())
+    before = deployed.tree()
+    assert deployed.do(text("before"))["removed"] is False
+    assert deployed.tree() == before
+
+
+def test_a_claim_that_is_replaced_by_its_like_removes_nothing(
+    deployed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a forced replacement claims and removes with one token, at once; a later removal is meant."""
+    claim(text())
+    claim(text())
+    assert deployed.do(text())["removed"] is False
+    assert "stays; `flaskhost remove guestbook` removes it" in deployed.said.getvalue()
+    claim(text())
+    later = time.time() + teardown.REPLACEMENT_SECONDS + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert deployed.do(text())["removed"] is True
+
+
+def test_a_changed_claim_is_no_replacement(deployed: Server) -> None:
+    """Promise: purge can be said and the stack be destroyed in the next moment."""
+    claim(text())
+    claim(text(purge=True), anew=False)
+    assert deployed.do(text(purge=True)) == {"removed": True, "kept": {}}
+
+
+def test_an_application_of_another_stack_cannot_be_claimed(deployed: Server) -> None:
+    """Promise: the name belongs to the stack whose `base` came first."""
+    with pytest.raises(Failure, match="belongs to the stack 'flaskhost/prod'"):
+        claim(text(stack="flaskhost/other"))
+    assert not (deployed.paths.etc / "claim.json").exists()
+
+
+def test_another_application_stays_untouched(deployed: Server) -> None:
+    """Promise: neither its files nor what both share; a name that only begins alike is another one."""
+    other = layout.Layout("guestbook-two", "/srv")
+    for path, words in (
+        (other.etc / "app.json", json.dumps({"root": "/srv"})),
+        (other.home / "release", "code"),
+        (other.units / "guestbook-two.service", "# made by flaskhost\n[Unit]\nDescription=guestbook-two: starts\n"),
+        (other.at("/etc/nginx/sites-available/guestbook-two"), "# made by flaskhost\n"),
+        (other.at("/var/log/nginx/guestbook-two-access.log"), ""),
+        (other.at("/usr/local/lib/flaskhost/0123/bin/flaskhost"), ""),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(words)
+    claim(text(purge=True))
+    deployed.do(text(purge=True))
+    kept = files(deployed)
+    assert [path for path in kept if "guestbook" in path and "guestbook-two" not in path] == []
+    assert len([path for path in kept if "guestbook-two" in path]) == 5
+    assert "usr/local/lib/flaskhost/0123/bin/flaskhost" in kept
+    assert "etc/flaskhost/tls/key.pem" in kept
+    assert "etc/nginx/sites-available/flaskhost-default" in kept
+
+
+def test_a_person_removes_what_no_stack_does(deployed: Server) -> None:
+    """Promise: `flaskhost remove` needs no claim: a stack whose state is lost, or whose first deploy failed."""
+    teardown.remove_from_host(deployed.paths, Progress(deployed.said), purge=False)
+    assert not deployed.paths.etc.exists()
+    assert (deployed.paths.shared / "data/guestbook.db").exists()
+
+
+@pytest.mark.parametrize("step", ["_units", "_site", "_processes", "_files", "_accounts", "_leave"])
+def test_a_killed_teardown_is_finished_by_the_next(
+    deployed: Server, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Promise: wherever it ended, the next one goes on."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    claim(text())
+    with monkeypatch.context() as patched:
+        patched.setattr(teardown, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            deployed.do(text())
+    deployed.do(text())
+    assert [path for path in files(deployed) if "log/nginx" not in path] == [
+        "etc/nginx/sites-available/default",
+        "srv/guestbook/shared/data/guestbook.db",
+        "srv/guestbook/shared/media/a.png",
+    ]
