@@ -55,6 +55,7 @@ class Program:
             create=self.create,
             delete=self.delete,
             stdin=pulumi.Output.secret("canary-stdin"),
+            environment={"LC_WORD": pulumi.Output.secret("canary-variable")},
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             triggers=self.triggers,
@@ -159,12 +160,13 @@ def test_the_state_has_no_secret_in_the_clear(stack: Stack) -> None:
     for place in ("inputs", "outputs"):
         assert sealed in step[place]["connection"]
         assert sealed in step[place]["stdin"]
+        assert sealed in step[place]["environment"]["LC_WORD"]
         assert sealed in state["copy"][place]["connection"]
     assert sealed in step["outputs"]["stderr"]
     assert step["outputs"]["stdout"] == "said"
     files = [file.read_text() for file in (stack.program.folder / "backend").rglob("*.json")]
     assert any("said" in file for file in files)
-    for secret in ("canary-stdin", "told", stack.program.host.login.private.splitlines()[2]):
+    for secret in ("canary-stdin", "canary-variable", "told", stack.program.host.login.private.splitlines()[2]):
         assert not any(secret in file for file in files)
 
 

@@ -110,6 +110,14 @@ def test_a_variable_that_the_host_refuses_fails_the_step(plugin: Plugin, obedien
     assert [(line.severity, line.passing, "GREETING" in line.text) for line in plugin.log] == [("error", False, True)]
 
 
+def test_the_value_of_a_variable_is_in_no_message(plugin: Plugin, obedient: ObedientHost) -> None:
+    """Neither where the command fails nor where the host refuses the variable: one may hold a password."""
+    told = refusal(plugin, obedient, "exit 7", environment={"LC_WORD": secret("canary")})
+    obedient.accepts_variables = False
+    told += refusal(plugin, obedient, "true", environment={"LC_WORD": secret("canary")})
+    assert "canary" not in told + "".join(line.text for line in plugin.log)
+
+
 def test_a_usual_sshd_refuses_a_variable(plugin: Plugin, host: Host) -> None:
     """It accepts the names under AcceptEnv and no other."""
     if not isinstance(host, RealHost):
