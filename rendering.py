@@ -177,10 +177,25 @@ def _base(settings: Settings) -> str:
         "stack": f"flaskhost/{settings.stack}",
         "packages": list(app.packages),
         "compiler": app.compiler,
+        "user": _user(settings),
+        "tcp_port": app.tcp_port,
         "uv": uv.split()[0].partition("==")[2],
     }
-    umbrella = _render("etc/systemd/system/app.service.j2", app=app.name)
-    return document.write("base", app.name, values, {f"/etc/systemd/system/{app.name}.service": umbrella, "uv.txt": uv})
+    return document.write("base", app.name, values, {**_host_files(settings), "uv.txt": uv})
+
+
+def _host_files(settings: Settings) -> dict[str, str]:
+    """Return what belongs to the application and to no release of it: units, rotation of logs, its user's profile."""
+    app, home = settings.app, _home(settings)
+    units = ["", "-gunicorn-journal"]
+    names = [f"etc/systemd/system/app{unit}.service" for unit in units]
+    if app.tcp_port is not None:
+        names += ["etc/systemd/system/app-gunicorn-tcp.socket", "etc/systemd/system/app-gunicorn-tcp.service"]
+    if app.gunicorn.logs == "files":
+        names.append("etc/logrotate.d/app")
+    values = {"app": app.name, "home": home, "user": _user(settings), "port": app.tcp_port}
+    files = {f"/{name.replace('/app', f'/{app.name}')}": _render(f"{name}.j2", **values) for name in names}
+    return {**files, f"{home}/.profile": _render("srv/app/.profile.j2", **values)}
 
 
 def _teardown(settings: Settings) -> str:
@@ -216,7 +231,13 @@ def _site(settings: Settings) -> str:
 def _release_files(settings: Settings) -> dict[str, str]:
     app = settings.app
     stop_seconds = app.gunicorn.graceful_timeout + STOP_MARGIN_SECONDS
-    values = {"app": app.name, "home": _home(settings), "gunicorn": app.gunicorn, "stop_seconds": stop_seconds}
+    values = {
+        "app": app.name,
+        "home": _home(settings),
+        "user": _user(settings),
+        "gunicorn": app.gunicorn,
+        "stop_seconds": stop_seconds,
+    }
     names = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
     return {name: _render(f"srv/app/config/{name}.j2", **values) for name in names}
 
@@ -237,6 +258,10 @@ def _shown(settings: Settings) -> dict[str, str]:
 
 def _home(settings: Settings) -> str:
     return f"{settings.layout.root}/{settings.app.name}"
+
+
+def _user(settings: Settings) -> str:
+    return settings.app.user or settings.app.name
 
 
 def _port(settings: Settings) -> str:

@@ -124,6 +124,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
         yield from _container(given, stack)
     yield from _version(given, app, stack)
     yield from _fetched_by_server(given, app, stack)
+    yield from _logs(given, app)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
     if secrets and not given.config.get("digest_key"):
@@ -139,6 +140,15 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
         yield given.problem(
             ("web", "media", "url"), "must differ from web.static.url", "write another, such as /media/"
         )
+
+
+def _logs(given: Given, app: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield that Gunicorn is told twice where its logs go."""
+    gunicorn = _group(app, "gunicorn")
+    for name in ("accesslog", "errorlog") if gunicorn.get("logs") == "files" else ():
+        if name in _group(gunicorn, "settings"):
+            rule, fix = "must not be given where app.gunicorn.logs is files", "remove one of the two"
+            yield given.problem(("app", "gunicorn", "settings", name), rule, fix)
 
 
 def _encrypted(given: Given, stack: str) -> Iterator[Problem]:

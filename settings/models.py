@@ -216,6 +216,12 @@ class Gunicorn(Group):
         examples=[{"max_requests": 1000, "max_requests_jitter": 100}],
         description="Further settings of gunicorn.conf.py by Gunicorn's own names, with values as it takes them.",
     )
+    logs: Literal["journal", "files"] = Field(
+        default="journal",
+        description="Where Gunicorn's logs go: journal (journalctl -u <app>), or files as well: "
+        "gunicorn-access.log and gunicorn-error.log in /var/log/<app>, rotated daily by logrotate. With files the "
+        "access log is only there.",
+    )
 
 
 class Health(Group):
@@ -299,6 +305,19 @@ class App(Group):
         default=True,
         description="Whether the server has a compiler, pip and the headers of Python, PostgreSQL and MySQL, for "
         "packages that come without a wheel. Without it the first deploy is faster and the server smaller.",
+    )
+    user: Literal["www-data"] | None = Field(
+        default=None,
+        description="Account that the application runs as: www-data, where a rule asks for it. It then shares one "
+        "account with Nginx and with every other application that does so: these reach each other's data, uploads, "
+        "logs and environment. Default: an account of its own, named like the application.",
+    )
+    tcp_port: Annotated[rules.Number, rules.within(1024, 65535)] | None = Field(
+        default=None,
+        examples=[8000],
+        description="Port on 127.0.0.1 of the server that leads to the active release as well, for checks and tools "
+        "that need one. Every user of the server can reach it, and is believed what its X-Forwarded headers say. "
+        "Default: none.",
     )
     gunicorn: Gunicorn = Field(default_factory=Gunicorn, description="How the application server runs.")
     health: Health = Field(default_factory=Health, description="What a release must answer before visitors reach it.")

@@ -212,7 +212,7 @@ def application_name(value: str) -> str:
             "must start with a letter, hold only a-z, 0-9 and -, not end in -, and have at most 31 characters",
             "write a name such as guestbook",
         )
-    if value in TAKEN_NAMES or value.startswith(("systemd-", "flaskhost-")) or value.endswith("-gunicorn"):
+    if value in TAKEN_NAMES or value.startswith(("systemd-", "flaskhost-")) or f"{value}-".find("-gunicorn-") > 0:
         other = f"my-{value}" if value.startswith(("systemd-", "flaskhost-")) else f"{value}-app"
         raise refusal("is a name that the system or flaskhost uses", f"choose another one, such as {other[:31]}")
     return value

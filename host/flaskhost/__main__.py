@@ -1,6 +1,6 @@
 """The command line of `flaskhost` on the host.
 
-`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases|remove APP` is for people;
+`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases|repair|remove APP` is for people;
 `flaskhost start|reload APP` is what `<app>.service` calls. `flaskhost --sudo STEP APP` is the same step, called by a
 user who may become root.
 """
@@ -36,7 +36,11 @@ STEPS: Dict[str, Tuple[str, ...]] = {
     **{verb: (verb,) for verb in UP},
     "release": ("prepare", "stage", "switch", "checks"),
 }
-UNIT: Dict[str, Callable[[str], None]] = {"start": umbrella.start, "reload": umbrella.reload}
+UNIT: Dict[str, Callable[[str], None]] = {
+    "start": umbrella.start,
+    "reload": umbrella.reload,
+    "repair": umbrella.repair,
+}
 
 
 def main(words: List[str]) -> int:

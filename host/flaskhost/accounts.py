@@ -6,6 +6,11 @@ from flaskhost import builder
 from flaskhost.progress import Progress
 from flaskhost.shell import run, succeeds
 
+# The first number of accounts that are not the system's (login.defs(5), UID_MIN).
+FIRST_PERSON = 1000
+# Of the fields in a line of passwd(5).
+_HOME = 5
+
 
 def number(name: str) -> int:
     """Return the id of a user, 0 where there is no such account."""
@@ -25,3 +30,13 @@ def ensure(app: str, home: str, progress: Progress) -> None:
             words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", place, "--shell", shell]
             run([*words, name])
             progress.say(f"account: made {name}")
+    _home(app, home, progress)
+
+
+def _home(app: str, home: str, progress: Progress) -> None:
+    """Have the home of an account that another procedure has made where the application is; not that of a person."""
+    words = run(["getent", "passwd", app], check=False).stdout.strip().split(":")
+    if len(words) > _HOME and words[_HOME] != home and int(words[2]) < FIRST_PERSON:
+        # With processes of it at work, usermod(8) refuses; then its files are found all the same.
+        done = run(["usermod", "--home", home, app], check=False)
+        progress.say(f"account: home of {app} is {home}" if not done.returncode else f"account: {done.stdout.strip()}")

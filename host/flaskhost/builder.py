@@ -59,7 +59,7 @@ def run_as(  # noqa: PLR0913 - what a program is run with
         environment={"HOME": home(paths.app), **environment},
         properties=[
             f"SupplementaryGroups={paths.app}",
-            f"InaccessiblePaths={paths.configs} {paths.shared}",
+            f"InaccessiblePaths={paths.configs} {paths.shared} -{paths.at(f'/var/log/{paths.app}')}",
             "ProtectSystem=strict",
             "ProtectHome=yes",
             f"ReadWritePaths={places}",

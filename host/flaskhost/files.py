@@ -91,15 +91,17 @@ def own_tree(path: Path, *, owner: str, group: str, readers: str = "group") -> N
     """
     uid, gid = ids(owner, group)
     others = 0o5 if readers == "all" else 0
-    for folder, folders, names in os.walk(path):
-        os.chown(folder, uid, gid)
-        os.chmod(folder, 0o750 | others)  # noqa: S103 - the group has to read it
-        for name in names + [name for name in folders if os.path.islink(os.path.join(folder, name))]:
-            at = os.path.join(folder, name)
-            os.chown(at, uid, gid, follow_symlinks=False)
-            if not os.path.islink(at):
-                executable = os.lstat(at).st_mode & 0o100
-                os.chmod(at, (0o750 | others) if executable else (0o640 | (others & 0o4)))
+    # By open folders, each taken before what is in it: whom it belonged to cannot put a link in between.
+    for _, folders, names, at in os.fwalk(path):
+        os.fchown(at, uid, gid)
+        os.fchmod(at, 0o750 | others)
+        for name in (*names, *folders):
+            now = os.stat(name, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISDIR(now.st_mode):
+                continue
+            os.chown(name, uid, gid, dir_fd=at, follow_symlinks=False)
+            if not stat.S_ISLNK(now.st_mode):
+                os.chmod(name, (0o750 | others) if now.st_mode & 0o100 else (0o640 | (others & 0o4)), dir_fd=at)
 
 
 def remove(path: Optional[Path]) -> None:

@@ -35,6 +35,11 @@ class Layout:
         self.environments = self.etc / "environments"
         self.state = self.at(f"/run/flaskhost/{app}")
 
+    @property
+    def user(self) -> str:
+        """The account that the application runs as; it has the application's group in any case."""
+        return str(self.facts.get("user") or self.app)
+
     def at(self, path: str) -> Path:
         """Return an absolute path of the host below the root that is in use."""
         return self.root / path.lstrip("/")

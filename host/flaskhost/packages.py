@@ -31,6 +31,10 @@ MYSQL = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}
 # python3-venv brings the pip that it puts into environments; Python runs it as it lies there (PEP 441).
 PIP_WHEELS = "usr/share/python-wheels"
 
+# For what a stack can ask for; net-tools has the netstat of reference/deployment-sop.txt, section 5, step 15.
+LOG_FILES = ("logrotate",)
+TCP_PORT = ("net-tools",)
+
 # Ubuntu's usual archive of other Pythons (reference/deployment-sop.txt, section 3), and the one key that it signs with:
 # https://launchpad.net/~deadsnakes/+archive/ubuntu/ppa, "Fingerprint".
 DEADSNAKES = "https://ppa.launchpadcontent.net/deadsnakes/ppa/ubuntu"

@@ -29,7 +29,7 @@ show)
     } | while read -r line; do
         case " $* " in *" --property=${line%%=*} "*) echo "$line" ;; esac
     done ;;
-start) for unit; do case $unit in -*) ;; *) : > "$FAKES/active/$unit" ;; esac; done ;;
+start|restart) for unit; do case $unit in -*) ;; *) : > "$FAKES/active/$unit" ;; esac; done ;;
 stop) for unit; do case $unit in -*) ;; *) rm -f "$FAKES/active/$unit" ;; esac; done ;;
 enable) for unit; do case $unit in -*) ;; *) : > "$FAKES/enabled/$unit" ;; esac; done ;;
 esac

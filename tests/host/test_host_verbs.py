@@ -53,9 +53,10 @@ def test_base_sets_up_the_layout_and_a_second_run_changes_nothing(server: Server
     modes = {
         name: (home / name).stat().st_mode & 0o7777 for name in ("config", "static", "shared/media", "shared/data")
     }
-    assert modes == {"config": 0o750, "static": 0o750, "shared/media": 0o2750, "shared/data": 0o750}
+    assert modes == {"config": 0o750, "static": 0o750, "shared/media": 0o2750, "shared/data": 0o2770}
     assert (server.root / "etc/systemd/system/guestbook.service").is_file()
     assert (server.fakes / "enabled/guestbook.service").exists()
+    assert (server.fakes / "active/guestbook-gunicorn-journal.service").exists()
     twice(server, lambda: server.do(text))
 
 

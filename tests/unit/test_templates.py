@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 import pytest
 from flaskhost import document as reader
-from flaskhost.verbs.site import OURS
+from flaskhost.takeover import OURS
 
 import rendering
 from tests.components import scenario
@@ -30,6 +30,9 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "gunicorn settings": {"app__gunicorn__settings": {"max_requests": 1000, "logconfig_dict": {"a": [None, True]}}},
     "a factory": {"app__wsgi": "wsgi:create_app('a', b=1)"},
     "www": {"layout__root": "/var/www"},
+    "log files": {"app__gunicorn__logs": "files"},
+    "port": {"app__tcp_port": 8000},
+    "web user": {"app__user": "www-data"},
     "usual port": {"server__https_port": 443},
     "plain http": {"web__https": False},
     "no environment": {"env": {}, "secrets": {}},

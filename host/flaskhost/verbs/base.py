@@ -10,9 +10,9 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Set
 
-from flaskhost import accounts, builder, layout, locks, packages, systemd
+from flaskhost import accounts, layout, locks, logs, owners, packages, systemd, takeover, tcp
 from flaskhost.document import Document
 from flaskhost.files import directory, link, own_tree, remove, write
 from flaskhost.progress import Progress
@@ -22,6 +22,8 @@ ROOT = Path(os.environ.get("FLASKHOST_ROOT", "/"))
 LIBRARY = ROOT / "usr/local/lib/flaskhost"
 # The version that runs now.
 HERE = Path(__file__).resolve().parents[2]
+# What later verbs have to know.
+FACTS = ("root", "stack", "user", "tcp_port")
 # Another stack may have installed a version and wait for its turn: so long it keeps it, whoever names it by then.
 UNUSED_SECONDS = 24 * 3600
 
@@ -29,22 +31,33 @@ UNUSED_SECONDS = 24 * 3600
 def base(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Set up the host for one application.
 
-    Input: root, stack, packages, compiler (whether there shall be one), uv, and the umbrella unit as a file.
+    Input: root, stack, packages, compiler (whether there shall be one), user (account that the application runs as),
+    tcp_port (or null), uv, and as files units, the user's profile and, where logs go to files, their rotation.
     """
     paths = layout.Layout(asked.app, asked["root"])
+    paths.facts = {"user": asked["user"]}
     name, version = packages.distribution(paths.at("/etc/os-release"))
     directory(paths.at("/etc/flaskhost"))
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
+        takeover.refuse_foreign(paths, asked.files)
         _claim(paths, asked["stack"], asked["root"])
-        wanted = packages.wanted(name, asked["packages"], compiler=asked["compiler"])
+        tcp.claim(paths, asked["tcp_port"])
+        extra = [*asked["packages"], *(packages.TCP_PORT if asked["tcp_port"] else ())]
+        extra += packages.LOG_FILES if f"/etc/logrotate.d/{asked.app}" in asked.files else ()
+        wanted = packages.wanted(name, extra, compiler=asked["compiler"])
         installed = packages.install(wanted, progress)
         progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
         accounts.ensure(asked.app, str(paths.home), progress)
-        _folders(paths)
+        owners.folders(paths)
+        logs.ensure_folder(paths, progress)
         uv = _uv(asked["uv"], asked.file("uv.txt"), progress)
-        _umbrella(paths, asked.file(f"/etc/systemd/system/{asked.app}.service"))
-        facts = {"root": asked["root"], "stack": asked["stack"], "uv": str(uv), "command": str(HERE)}
+        facts = {"uv": str(uv), "command": str(HERE), **{name: asked[name] for name in FACTS}}
         write(paths.etc / "app.json", layout.remember(asked.app, facts))
+        changed = _files(paths, asked)
+        if not systemd.is_enabled(f"{asked.app}.service"):
+            systemd.systemctl("enable", "--quiet", f"{asked.app}.service")
+        logs.ensure_journal(asked.app, changed=logs.journal(asked.app) in changed)
+        tcp.ensure(paths, asked["tcp_port"], changed=tcp.unit(asked.app, "socket") in changed, progress=progress)
         _remove_unused(paths.at("/etc/flaskhost"))
     return {"distribution": f"{name} {version}", "installed": installed}
 
@@ -120,39 +133,6 @@ def _claim(paths: layout.Layout, stack: str, root: str) -> None:
             )
 
 
-def _folders(paths: layout.Layout) -> None:
-    """Make the folders with owners and modes (reference: folder-structure.txt; docs/layout.md).
-
-    Code belongs to root and is read by the application's group; Nginx's group reads static and media only.
-    """
-    app = paths.app
-    paths.home.parent.mkdir(parents=True, exist_ok=True)
-    slots = [paths.slot(colour) for colour in layout.SLOTS]
-    # In releases/ and venvs/ each folder is closed by itself: the builder must get at the one that it fills.
-    for folder in (paths.home, paths.slots, *slots, paths.run, paths.shared, paths.releases, paths.venvs):
-        directory(folder)
-    directory(paths.configs, mode=0o750, group=app)
-    directory(paths.statics, mode=0o750, group="www-data")
-    # The set-group-id bit hands new uploads to Nginx's group; the unit's umask keeps others out.
-    directory(paths.shared / "media", mode=0o2750, owner=app, group="www-data")
-    directory(paths.shared / "logs", mode=0o750, owner=app, group=app)
-    directory(paths.shared / "data", mode=0o750, owner=app, group=app)
-    for path, target in (
-        (paths.home / "app", "active/release"),
-        (paths.home / "venv", "active/venv"),
-        (paths.shared / ".env", "../active/env"),
-        (paths.shared / "static", "../active/static"),
-        (paths.run / "gunicorn.sock", "../active/gunicorn.sock"),
-    ):
-        link(path, target)
-    for colour in layout.SLOTS:
-        link(paths.slot(colour) / "gunicorn.sock", f"../../run/gunicorn-{colour}.sock")
-    # Not readable by applications: it shows what the others on this host are made of.
-    directory(paths.at("/var/cache/flaskhost"))
-    account = builder.account(app)
-    directory(paths.at(builder.home(app)), mode=0o700, owner=account, group=account)
-
-
 def _uv(version: str, requirements: str, progress: Progress) -> Path:
     """Have the uv of that version on the host, from the package index, checked by its hashes; return the program."""
     folder = LIBRARY / f"uv-{version}"
@@ -175,11 +155,22 @@ def _uv(version: str, requirements: str, progress: Progress) -> Path:
     return program
 
 
-def _umbrella(paths: layout.Layout, text: str) -> None:
-    """Install `<app>.service` and have it started at boot."""
-    name = f"{paths.app}.service"
-    changed = write(paths.units / name, text)
-    if changed or systemd.is_outdated(name):
+def _files(paths: layout.Layout, asked: Document) -> Set[str]:
+    """Write the units, the rotation of logs and the profile, and remove those that the stack does not want any more.
+
+    Returns:
+        The names of the units whose text was another one before.
+    """
+    wanted = {name: text for name, text in asked.files.items() if name.startswith("/")}
+    changed = {os.path.basename(name) for name, text in wanted.items() if write(paths.at(name), text)}
+    names = [f"/etc/systemd/system/{tcp.unit(paths.app, kind)}" for kind in ("socket", "service")]
+    for path in map(paths.at, {*names, f"/etc/logrotate.d/{paths.app}"} - set(wanted)):
+        if path.exists() and takeover.is_ours(path):
+            if path.parent == paths.units:
+                systemd.systemctl("stop", path.name, check=False)
+                changed.add(path.name)
+            remove(path)
+    units = {os.path.basename(name) for name in wanted if name.startswith("/etc/systemd/system/")}
+    if changed & {*units, *map(os.path.basename, names)} or systemd.is_outdated(*sorted(units)):
         systemd.systemctl("daemon-reload")
-    if not systemd.is_enabled(name):
-        systemd.systemctl("enable", "--quiet", name)
+    return changed

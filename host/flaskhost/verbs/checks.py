@@ -30,6 +30,7 @@ def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
         ("nginx", _nginx),
         ("health", lambda: _health(paths, asked)),
         *_visits(asked),
+        *([("tcp port", lambda: _tcp(paths, asked))] if paths.facts.get("tcp_port") else []),
         ("environment", lambda: _environment(paths)),
         ("logs", lambda: _logs(paths)),
         ("error log", lambda: _errors(paths, begin)),
@@ -80,6 +81,15 @@ def _health(paths: layout.Layout, asked: Document) -> Finding:
     return status == check["status"], f"{check['path']} answers {status} over {paths.run}/gunicorn.sock: {text}"
 
 
+def _tcp(paths: layout.Layout, asked: Document) -> Finding:
+    check, port = asked["health"], paths.facts["tcp_port"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_SECONDS)
+    connection.request("GET", check["path"], headers={"Host": check["host"], "X-Forwarded-Proto": check["scheme"]})
+    status = connection.getresponse().status
+    connection.close()
+    return status == check["status"], f"http://127.0.0.1:{port}{check['path']} answers {status}"
+
+
 def _visits(asked: Document) -> List[Tuple[str, Callable[[], Finding]]]:
     """Return how visitors come in."""
     if asked["health"]["scheme"] == "http":
@@ -124,7 +134,7 @@ def _environment(paths: layout.Layout) -> Finding:
     wanted = envfile.parse((paths.slot(colour) / "env").read_text())
     pid = systemd.show(layout.service(paths.app, colour), "MainPID")["MainPID"]
     # As the application's user: root without CAP_SYS_PTRACE (in a container) may not look.
-    text = run(["runuser", "-u", paths.app, "--", "cat", f"/proc/{pid}/environ"]).stdout
+    text = run(["runuser", "-u", paths.user, "--", "cat", f"/proc/{pid}/environ"]).stdout
     seen = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
     missing = sorted(name for name, value in wanted.items() if seen.get(name) != value)
     return not missing, f"missing or different: {', '.join(missing)}" if missing else f"{len(wanted)} variables are set"

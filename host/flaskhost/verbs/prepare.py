@@ -51,6 +51,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
             _build(release, asked["build"], progress)
         _compile(release)
         own_tree(release.source, owner="root", group=asked.app)
+        _usual_environment(release)
         _static(release, asked["static"], progress)
         settle(release.source)
         release.update(prepared=True)
@@ -212,6 +213,13 @@ def _in_source(release: releases.Release, words: List[str], seconds: int) -> sub
     """Run words in the source, as the builder."""
     variables = {"PATH": release.path}
     return builder.run_as(release.layout, words, cwd=release.source, seconds=seconds, environment=variables)
+
+
+def _usual_environment(release: releases.Release) -> None:
+    """Have the environment also where operators look for it (reference: deployment-sop.txt, sections 5 and 7)."""
+    path = release.source / ".env.prod"
+    if not (path.is_symlink() or path.exists()):
+        path.symlink_to(f"../../config/{release.digest}/env")
 
 
 def _static(release: releases.Release, folder: Optional[str], progress: Progress) -> None:

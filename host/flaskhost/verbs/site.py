@@ -14,9 +14,8 @@ from flaskhost.document import Document
 from flaskhost.files import directory, link, own, remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run, succeeds
+from flaskhost.takeover import OURS
 
-# The first line of every file that flaskhost writes (templates/): what does not have it is somebody else's.
-OURS = "made by flaskhost"
 CATCH_ALL = "flaskhost-default"
 NAMES = "/etc/nginx/conf.d/flaskhost-names.conf"
 ROOM = re.compile(r"^\s*server_names_hash_bucket_size\s", re.MULTILINE)

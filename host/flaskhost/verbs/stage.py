@@ -105,12 +105,16 @@ def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progres
     done = run(
         systemd.transient(
             ["/bin/sh", "-c", command],
-            user=paths.app,
+            user=paths.user,
             cwd=release.source,
             seconds=MIGRATE_SECONDS,
             unit=unit,
             environment={"PATH": release.path, "HOME": str(paths.home)},
-            properties=[*(f"EnvironmentFile={file}" for file in _environment_files(paths, release)), "UMask=0027"],
+            properties=[
+                *(f"EnvironmentFile={file}" for file in _environment_files(paths, release)),
+                "UMask=0027",
+                f"SupplementaryGroups={paths.app}",
+            ],
         ),
         timeout=MIGRATE_SECONDS + systemd.GRACE_SECONDS,
         check=False,

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
-from flaskhost import accounts, builder, layout, locks, systemd
+from flaskhost import accounts, builder, layout, locks, systemd, takeover
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
 from flaskhost.progress import Progress
@@ -131,14 +131,14 @@ def _is_unit_of(path: Path, ours: re.Pattern[str]) -> bool:
     if path.suffix not in (".service", ".socket", ".timer", ".path"):
         return False
     text = path.read_text(errors="replace")
-    return site.OURS in text.split("\n")[0] and ours.search(text) is not None
+    return takeover.OURS in text.split("\n")[0] and ours.search(text) is not None
 
 
 def _site(paths: layout.Layout) -> None:
     """Take the site out of Nginx; the site for nobody's names goes with the last application."""
     names = [paths.app, *([site.CATCH_ALL] if _is_last(paths) else [])]
     gone = [paths.at(f"/etc/nginx/sites-{kind}/{name}") for name in names for kind in ("enabled", "available")]
-    files = [path for path in gone if path.is_symlink() or (path.exists() and site.OURS in path.read_text())]
+    files = [path for path in gone if path.is_symlink() or (path.exists() and takeover.OURS in path.read_text())]
     for path in files:
         remove(path)
     if site.CATCH_ALL not in names:
@@ -167,18 +167,20 @@ def _worth_keeping(paths: layout.Layout) -> Iterator[Tuple[str, str]]:
 
 
 def _files(paths: layout.Layout, kept: Dict[str, str]) -> None:
+    log = paths.at(f"/var/log/{paths.app}")
     if not kept:
+        # A folder of logs that was there before stayed, and shared/logs leads to it.
+        remove(log if not log.is_symlink() and os.path.realpath(paths.shared / "logs") == str(log) else None)
         remove(paths.home)
     elif paths.home.is_dir():
         precious = {Path(path) for path in kept}
         for path in (*paths.home.iterdir(), *paths.shared.iterdir()):
             if path != paths.shared and path not in precious:
                 remove(path)
-    log = paths.at(f"/var/log/{paths.app}")
     if log.is_symlink() and not log.exists():
         remove(log)
     rotation = paths.at(f"/etc/logrotate.d/{paths.app}")
-    if rotation.exists() and site.OURS in rotation.read_text():
+    if rotation.exists() and takeover.OURS in rotation.read_text():
         remove(rotation)
     if not kept:
         for log in paths.at("/var/log/nginx").glob("*.log*"):

@@ -1,8 +1,8 @@
-"""`flaskhost start|reload`: what `<app>.service` does with the active release; systemd itself stops it (PartOf=)."""
+"""`flaskhost start|reload|repair`: what `<app>.service` does with the active release; PartOf= is what stops it."""
 
 from __future__ import annotations
 
-from flaskhost import layout, slots, systemd
+from flaskhost import layout, owners, slots, systemd, tcp
 
 
 def start(app: str) -> None:
@@ -12,9 +12,16 @@ def start(app: str) -> None:
     ever. Its socket is there when this returns, so a request waits instead of failing.
     """
     paths = layout.known(app)
+    different = owners.restore(paths)
+    if different:
+        print(f"owners, modes and links were different and are put back: {' '.join(different)}")
     colour = paths.active_slot()
     if colour:
         slots.start(paths, colour)
+    if paths.facts.get("tcp_port"):
+        # A port that somebody else has taken meanwhile is no reason to let visitors of the site wait.
+        said = systemd.systemctl("start", tcp.unit(app, "socket"), check=False)
+        print(said.rstrip()) if said.strip() else None
 
 
 def reload(app: str) -> None:
@@ -23,3 +30,9 @@ def reload(app: str) -> None:
     colour = paths.active_slot()
     if colour:
         systemd.systemctl("reload", "--no-block", layout.service(app, colour))
+
+
+def repair(app: str) -> None:
+    """Put owners, modes and links back, as after `chown -R` and `chmod -R` by hand."""
+    different = owners.restore(layout.known(app))
+    print("\n".join(f"put back: {path}" for path in different) or "owners, modes and links are as they have to be")

@@ -1,0 +1,148 @@
+"""Who owns what of an application on the host, and with which mode (docs/layout.md; reference: folder-structure.txt).
+
+Code belongs to root and is read by the application's group; Nginx reads static files and uploads only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Tuple
+
+from flaskhost import builder, files, layout, releases
+from flaskhost.files import directory, link, own, own_tree
+
+WEB = "www-data"
+WRITABLE = ("media", "data", "logs")
+
+
+class Rule(NamedTuple):
+    """What a path has to be like."""
+
+    path: Path
+    mode: int
+    owner: str = "root"
+    group: str = "root"
+
+
+def folders(paths: layout.Layout) -> None:
+    """Make the folders and the links that stay the same for all releases."""
+    paths.home.parent.mkdir(parents=True, exist_ok=True)
+    for rule in _folders(paths):
+        if not rule.path.is_symlink():
+            rule.path.mkdir(exist_ok=True)
+    restore(paths)
+    # Not readable by applications: it shows what the others on this host are made of.
+    directory(paths.at("/var/cache/flaskhost"))
+    account = builder.account(paths.app)
+    directory(paths.at(builder.home(paths.app)), mode=0o700, owner=account, group=account)
+
+
+def restore(paths: layout.Layout) -> List[str]:
+    """Put owners, modes and links back, as after `chown -R` and `chmod -R` by hand; return what was different.
+
+    What is inside of a release is looked at only where something above it is different: that is quick, and whoever
+    changes everything below the application's folder changes that, too.
+    """
+    different = [str(rule.path) for rule in _folders(paths) if not _holds(rule)]
+    before = paths.shared / "data"
+    if before.exists() and before.lstat().st_uid != files.ids(paths.user, paths.app)[0]:
+        hand_over(paths)
+    for rule in _folders(paths):
+        own(_itself(rule.path), mode=rule.mode, owner=rule.owner, group=rule.group)
+    different += [str(path) for path, target in _links(paths) if link(path, target)]
+    if different:
+        _inside(paths)
+    return different
+
+
+def hand_over(paths: layout.Layout) -> None:
+    """Give what the application has written to the account that it runs as from now on.
+
+    The group may write as well, so that a release that still runs as another account goes on until the switch.
+    """
+    for name in WRITABLE:
+        top = _itself(paths.shared / name)
+        for folder, _, names, at in os.fwalk(top):
+            os.chown(at, *files.ids(paths.user, _group(paths, name)))
+            os.chmod(at, 0o2770 if folder != str(top) else stat.S_IMODE(os.fstat(at).st_mode))
+            for file in names:
+                _give(at, file, paths.user, _group(paths, name))
+
+
+def _give(folder: int, name: str, owner: str, group: str) -> None:
+    """Give a file in an open folder to an account; a link is given, never followed, and a hard link is left alone."""
+    now = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISREG(now.st_mode) and now.st_nlink == 1:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        try:
+            os.fchown(descriptor, *files.ids(owner, group))
+            os.fchmod(descriptor, stat.S_IMODE(now.st_mode) | 0o660)
+        finally:
+            os.close(descriptor)
+    elif stat.S_ISLNK(now.st_mode):
+        os.chown(name, *files.ids(owner, group), dir_fd=folder, follow_symlinks=False)
+
+
+def _group(paths: layout.Layout, name: str) -> str:
+    """Return the group of a folder that the application writes to; Nginx reads uploads as the group or as the owner."""
+    return WEB if name == "media" and paths.user != WEB else paths.app
+
+
+def _folders(paths: layout.Layout) -> Iterator[Rule]:
+    slots = [paths.slot(colour) for colour in layout.SLOTS]
+    # In releases/ and venvs/ each folder is closed by itself: the builder must get at the one that it fills.
+    for folder in (paths.home, paths.slots, *slots, paths.run, paths.shared, paths.releases, paths.venvs):
+        yield Rule(folder, 0o755)
+    yield Rule(paths.configs, 0o750, group=paths.app)
+    yield Rule(paths.statics, 0o750, group=WEB)
+    for name in WRITABLE:
+        # The set-group-id bit hands new files to the group; the unit's umask keeps others out. The group may write, so
+        # that a change of app.user finds the way open for the release before it.
+        yield Rule(
+            paths.shared / name, 0o2770 if _group(paths, name) == paths.app else 0o2750, paths.user, _group(paths, name)
+        )
+
+
+def _links(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
+    yield paths.home / "app", "active/release"
+    yield paths.home / "venv", "active/venv"
+    yield paths.shared / ".env", "../active/env"
+    yield paths.shared / "static", "../active/static"
+    yield paths.run / "gunicorn.sock", "../active/gunicorn.sock"
+    for colour in layout.SLOTS:
+        yield paths.slot(colour) / "gunicorn.sock", f"../../run/gunicorn-{colour}.sock"
+
+
+def _itself(path: Path) -> Path:
+    """Return where a folder is: logs may lie in /var/log, where another procedure has put them."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _holds(rule: Rule) -> bool:
+    path = _itself(rule.path)
+    if not path.exists():
+        return True
+    now = path.lstat()
+    return (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (rule.mode, *files.ids(rule.owner, rule.group))
+
+
+def _inside(paths: layout.Layout) -> None:
+    """Put owners and modes back inside of what releases consist of."""
+    for folder in paths.configs.iterdir():
+        own(folder, mode=0o750, group=paths.app)
+        for file in folder.iterdir():
+            own(file, mode=0o640, group=paths.app)
+    for release in releases.every(paths):
+        # One that is being prepared belongs to its builder.
+        if release.is_prepared():
+            own_tree(release.source, owner="root", group=paths.app)
+            own_tree(release.venv, owner="root", group=paths.app)
+            own_tree(release.static, owner="root", group=WEB)
+    for colour in layout.SLOTS:
+        if paths.socket(colour).is_socket():
+            own(paths.socket(colour), mode=0o660, owner=paths.user, group=WEB)
+    for path, mode in ((paths.log, 0o640), (paths.home / ".profile", 0o644)):
+        if path.exists():
+            own(path, mode=mode)

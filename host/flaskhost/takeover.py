@@ -1,0 +1,62 @@
+"""A host on which another procedure has set up an application of the same name: nothing of it is overwritten."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Iterable, List
+
+from flaskhost import layout
+from flaskhost.shell import Failure
+
+# In the first line of every file that flaskhost writes (templates/): what does not have it is somebody else's.
+OURS = "made by flaskhost"
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether flaskhost has written a file."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return OURS in file.readline()
+
+
+def refuse_foreign(paths: layout.Layout, names: Iterable[str]) -> None:
+    """Refuse to write over what is somebody else's: files, and folders where links of ours have to be.
+
+    Args:
+        paths: layout of the application.
+        names: files that are to be written.
+
+    Raises:
+        Failure: there is some; the message has all of it, and the commands that move it away.
+    """
+    sites = [f"/etc/nginx/sites-{kind}/{paths.app}" for kind in ("enabled", "available")]
+    files = [paths.at(name) for name in (*names, *sites) if name.startswith("/")]
+    foreign = [
+        path for path in files if (path.is_symlink() or path.exists()) and not (path.is_file() and is_ours(path))
+    ]
+    links = [paths.home / "app", paths.home / "venv", paths.shared / ".env", paths.shared / "static"]
+    foreign += [path for path in (*links, paths.run / "gunicorn.sock") if path.exists() and not path.is_symlink()]
+    if foreign:
+        raise Failure(_message(paths, foreign))
+
+
+def _message(paths: layout.Layout, foreign: List[Path]) -> str:
+    aside = f"/root/{paths.app}-before-flaskhost"
+    links = [path for path in foreign if path.parent.name == "sites-enabled"]
+    commands = (
+        [f"systemctl disable --now {paths.app}.service"] if paths.units / f"{paths.app}.service" in foreign else []
+    )
+    commands += [f"rm {shlex.quote(str(path))}" for path in links]
+    moved = " ".join(shlex.quote(str(path)) for path in foreign if path not in links)
+    commands += [f"mkdir -p {aside} && mv {moved} {aside}/"] if moved else []
+    then = (
+        "Nothing was changed, and what runs there goes on. Choose another flaskhost:app.name; or take it over: see to "
+        "its uploads and data first (docs/sop.md), then do this and run `pulumi up` again:"
+    )
+    lines = [
+        f"this host has, where the application {paths.app!r} has to be, what was not made by flaskhost:",
+        *(f"  {path}" for path in foreign),
+        then,
+        *(f"  {command}" for command in commands),
+    ]
+    return "\n".join(lines)
