@@ -1,6 +1,6 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-fast test-plugin lint bench docs lock
+.PHONY: help demo demo-down dev dev-down test test-fast test-plugin lint bench docs lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
@@ -18,6 +18,13 @@ demo: ## deploy the bundled application to a server in a container; VERSION=v1.1
 
 demo-down: ## remove everything that the demo made
 	@$(RUN) python -m ops.demo down
+
+dev: ## run the bundled application in development mode, and bring each saved file; APP=../myapp takes your folder
+	@$(SETUP) containers
+	@$(RUN) python -m ops.development up $(if $(STACK),--stack '$(STACK)') $(if $(APP),--folder '$(APP)')
+
+dev-down: ## remove everything that `make dev` made
+	@$(RUN) python -m ops.development down $(if $(STACK),--stack '$(STACK)')
 
 test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers

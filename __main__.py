@@ -25,7 +25,7 @@ name = settings.app.name
 
 deploy = Deploy(host=provision(settings), command=command, plan=plan)
 base = HostBase(name, deploy)
-site = Site(name, deploy, base)
+site = Site(name, deploy, base) if plan.site else None
 release = Release(name, deploy, base, site, source.archive)
 if plan.teardown:
     Teardown(name, deploy, release)

@@ -19,6 +19,7 @@ import jinja2
 
 import document
 from settings import LocalServer, RepositorySource
+from settings.rules import EVERYONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,7 @@ class Plan:
         url: where a visitor reaches the application.
         archive: where the code is uploaded to; None where the server fetches it.
         environment: the only document with secrets in it; it depends on them and on nothing else of the release.
+        site: empty in development mode, which has no Nginx.
         teardown: what claims the application on its host and removes it at the end; empty where the host goes as well.
     """
 
@@ -88,14 +90,19 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     """
     app, web = settings.app, settings.web
     files = _release_files(settings)
-    variables = dict(sorted({**settings.env, **settings.secrets}.items()))
+    variables = dict(sorted({**plain(settings), **settings.secrets}.items()))
     shown = _shown(settings)
     environment = _digest(shown)[:16]
     code = {"version": source.version, "commit": source.commit, "tree": source.tree, **_fetched(settings)}
+    development = app.mode == "development"
     built = {
-        **app.model_dump(include={"wsgi", "python", "python_mirror", "dependencies", "build", "static"}),
+        **app.model_dump(include={"wsgi", "python", "python_mirror", "dependencies", "build"}),
+        # Flask serves the static files of a development server itself, out of the source.
+        "static": None if development else app.static,
         "gunicorn": app.gunicorn.version,
     }
+    mode = {"mode": app.mode} if development else {}
+    networks = {"networks": list(app.development.allowed_networks)} if development else {}
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
     host = web.domains[0].replace("*.", "www.", 1) if web.domains else settings.server.public_name
     scheme, port = ("https", _port(settings)) if web.https else ("http", _plain_port(settings))
@@ -104,9 +111,11 @@ def plan(settings: Settings, source: Resolved) -> Plan:
         "host": host,
         **app.health.model_dump(include={"path", "status", "attempts", "seconds"}),
     }
+    if development:
+        health |= {"scheme": "http", "host": f"localhost:{app.development.port}", "port": app.development.port}
     steps = {
         "base": _base(settings),
-        "site": _site(settings),
+        "site": "" if development else _site(settings),
         "environment": document.write(
             "environment",
             app.name,
@@ -121,6 +130,7 @@ def plan(settings: Settings, source: Resolved) -> Plan:
             app.name,
             {
                 "release": release,
+                **mode,
                 **code,
                 "archive": archive(settings, source),
                 **built,
@@ -129,21 +139,35 @@ def plan(settings: Settings, source: Resolved) -> Plan:
             },
             files,
         ),
-        "stage": document.write("stage", app.name, {"release": release, "migrate": app.migrate, "health": health}),
-        "switch": document.write("switch", app.name, {"release": release, "keep": app.keep}),
+        "stage": document.write(
+            "stage", app.name, {"release": release, **mode, "migrate": app.migrate, "health": health}
+        ),
+        "switch": document.write("switch", app.name, {"release": release, **mode, **networks, "keep": app.keep}),
     }
     everything = _digest({name: text for name, text in steps.items() if name != "environment"})
     checks = document.write(
-        "checks", app.name, {"release": release, "health": health, "configuration": everything[:16]}
+        "checks", app.name, {"release": release, **mode, **networks, "health": health, "configuration": everything[:16]}
     )
     return Plan(
         release=release,
-        url=f"{scheme}://{host}{port}/",
+        url=_development_url(settings) if development else f"{scheme}://{host}{port}/",
         archive=archive(settings, source),
         checks=checks,
         teardown=_teardown(settings),
         **steps,
     )
+
+
+def plain(settings: Settings) -> dict[str, str]:
+    """Return the environment that may be read: the stack's, and in development what makes Flask a development server.
+
+    It stands in the file, as the procedure has it (reference: deployment-sop.txt, section 4, step 6). FLASK_ENV is read
+    by Flask before 2.3 and by many applications.
+    """
+    if settings.app.mode == "production":
+        return dict(settings.env)
+    debug = "1" if settings.app.development.debug else "0"
+    return {"FLASK_DEBUG": debug, "FLASK_ENV": "development", **settings.env}
 
 
 def archive(settings: Settings, source: Resolved) -> str | None:
@@ -172,7 +196,7 @@ def _git_credentials(settings: Settings) -> dict[str, str]:
 def _base(settings: Settings) -> str:
     app = settings.app
     uv = UV_LOCK.read_text()
-    values = {
+    values: dict[str, Any] = {
         "root": settings.layout.root,
         "stack": f"flaskhost/{settings.stack}",
         "packages": list(app.packages),
@@ -181,21 +205,28 @@ def _base(settings: Settings) -> str:
         "tcp_port": app.tcp_port,
         "uv": uv.split()[0].partition("==")[2],
     }
+    if app.mode == "development":
+        values |= {"mode": app.mode, "tcp_port": None}
+        values["packages"] += ["nftables"] if app.development.allowed_networks else []
     return document.write("base", app.name, values, {**_host_files(settings), "uv.txt": uv})
 
 
 def _host_files(settings: Settings) -> dict[str, str]:
     """Return what belongs to the application and to no release of it: units, rotation of logs, its user's profile."""
     app, home = settings.app, _home(settings)
+    values = {"app": app.name, "home": home, "user": _user(settings), "port": app.tcp_port}
+    profile = {f"{home}/.profile": _render("srv/app/.profile.j2", **values)}
+    if app.mode == "development":
+        # Its unit comes with each release.
+        return profile
     units = ["", "-gunicorn-journal"]
     names = [f"etc/systemd/system/app{unit}.service" for unit in units]
     if app.tcp_port is not None:
         names += ["etc/systemd/system/app-gunicorn-tcp.socket", "etc/systemd/system/app-gunicorn-tcp.service"]
     if app.gunicorn.logs == "files":
         names.append("etc/logrotate.d/app")
-    values = {"app": app.name, "home": home, "user": _user(settings), "port": app.tcp_port}
     files = {f"/{name.replace('/app', f'/{app.name}')}": _render(f"{name}.j2", **values) for name in names}
-    return {**files, f"{home}/.profile": _render("srv/app/.profile.j2", **values)}
+    return {**files, **profile}
 
 
 def _teardown(settings: Settings) -> str:
@@ -230,6 +261,8 @@ def _site(settings: Settings) -> str:
 
 def _release_files(settings: Settings) -> dict[str, str]:
     app = settings.app
+    if app.mode == "development":
+        return _development_files(settings)
     stop_seconds = app.gunicorn.graceful_timeout + STOP_MARGIN_SECONDS
     values = {
         "app": app.name,
@@ -242,18 +275,42 @@ def _release_files(settings: Settings) -> dict[str, str]:
     return {name: _render(f"srv/app/config/{name}.j2", **values) for name in names}
 
 
+def _development_files(settings: Settings) -> dict[str, str]:
+    app, home = settings.app, _home(settings)
+    networks = [
+        ("ip6" if ":" in network else "ip", network)
+        for network in app.development.allowed_networks
+        if EVERYONE not in app.development.allowed_networks
+    ]
+    values = {
+        "app": app.name,
+        "home": home,
+        "user": _user(settings),
+        "port": app.development.port,
+        "networks": networks,
+    }
+    files = {"flask.service": _render("srv/app/config/flask.service.j2", **values)}
+    if networks:
+        # No application's name has an underscore, so no two tables have one name.
+        table = f"flaskhost_{app.name.replace('-', '_')}"
+        files["fence.nft"] = _render(
+            "srv/app/config/fence.nft.j2", port=app.development.port, networks=networks, table=table
+        )
+    return files
+
+
 def _shown(settings: Settings) -> dict[str, str]:
     """Return the environment as a reviewer sees it: plain values as they are, a digest for each secret.
 
     The digest is keyed, or a short secret could be found by trying; it changes when the secret does.
     """
     key = (settings.digest_key or "").encode()
-    plain = {f"env.{name}": value for name, value in sorted(settings.env.items())}
+    open_ = {f"env.{name}": value for name, value in sorted(plain(settings).items())}
     hidden = {
         f"secrets.{name}": "hmac:" + hmac.new(key, f"{name}={value}".encode(), hashlib.sha256).hexdigest()[:16]
         for name, value in sorted(settings.secrets.items())
     }
-    return plain | hidden
+    return open_ | hidden
 
 
 def _home(settings: Settings) -> str:
@@ -262,6 +319,13 @@ def _home(settings: Settings) -> str:
 
 def _user(settings: Settings) -> str:
     return settings.app.user or settings.app.name
+
+
+def _development_url(settings: Settings) -> str:
+    server = settings.server
+    if server.kind == "local":
+        return f"http://127.0.0.1:{server.app_port}/"
+    return f"http://{server.public_name}:{settings.app.development.port}/"
 
 
 def _port(settings: Settings) -> str:

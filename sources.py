@@ -430,15 +430,19 @@ def _resolve_folder(folder: Path, written: str, archives: Path) -> Resolved:
     setting = "app.source.folder"
     if not folder.is_dir():
         raise SourceError(setting, f"must be a folder, and {folder} is none", written, "correct the path")
-    names = _listed_by_git(folder)
-    if names is None:
-        names = _listed_by_walking(folder)
+    names = listed(folder)
     if not names:
         raise SourceError(setting, "must hold files", written, "correct the path, or look at its .gitignore")
-    archive, digest = _write(_entries_of_folder(folder, names), archives, "folder")
+    archive, digest = _write(entries_of_folder(folder, names), archives, "folder")
     for old in sorted(archives.glob("folder-*.tar"), key=lambda path: path.stat().st_mtime)[:-ARCHIVES_KEPT]:
         old.unlink(missing_ok=True)
     return Resolved(f"folder-{digest[:8]}", None, digest, archive, archive.stat().st_size)
+
+
+def listed(folder: Path) -> list[str]:
+    """Return the names of what a folder sends: what git ignores there stays here."""
+    names = _listed_by_git(folder)
+    return _listed_by_walking(folder) if names is None else names
 
 
 def _listed_by_git(folder: Path) -> list[str] | None:
@@ -477,7 +481,7 @@ def _is_sent(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A file or a link of the source."""
 
     name: str
@@ -486,7 +490,12 @@ class _Entry:
     link: str | None = None
 
 
-def _entries_of_folder(folder: Path, names: Iterable[str]) -> Iterator[_Entry]:
+def entries_of_folder(folder: Path, names: Iterable[str]) -> Iterator[Entry]:
+    """Yield the files and links of these names that are there.
+
+    Raises:
+        SourceError: a link leads outside.
+    """
     for name in names:
         path = folder / name
         if path.is_symlink():
@@ -494,20 +503,20 @@ def _entries_of_folder(folder: Path, names: Iterable[str]) -> Iterator[_Entry]:
             if not _stays_inside(name, target):
                 rule = f"must not hold links that lead outside, and {name!r} does"
                 raise SourceError("app.source.folder", rule, target, "put the file itself there, or let git ignore it")
-            yield _Entry(name, link=target)
+            yield Entry(name, link=target)
         elif path.is_file():
-            yield _Entry(name, path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
+            yield Entry(name, path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
 
 
-def _entries_of_tar(archive: Path) -> Iterator[_Entry]:
+def _entries_of_tar(archive: Path) -> Iterator[Entry]:
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.issym():
-                yield _Entry(member.name, link=member.linkname)
+                yield Entry(member.name, link=member.linkname)
             elif member.isfile():
                 stream = tar.extractfile(member)
                 content = stream.read() if stream else b""
-                yield _Entry(member.name, content, executable=bool(member.mode & 0o100))
+                yield Entry(member.name, content, executable=bool(member.mode & 0o100))
 
 
 def _stays_inside(name: str, target: str) -> bool:
@@ -521,13 +530,13 @@ def _stays_inside(name: str, target: str) -> bool:
     return True
 
 
-def _write(entries: Iterable[_Entry], archives: Path, name: str) -> tuple[Path, str]:
+def _write(entries: Iterable[Entry], archives: Path, name: str) -> tuple[Path, str]:
     """Write a tar that depends on the entries only, as `<name>-<digest>.tar`, and return it with its digest."""
     with tempfile.NamedTemporaryFile(dir=archives, prefix=".new-", delete=False) as file:
         new = Path(file.name)
         try:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-                _add(tar, entries)
+                add(tar, entries)
             file.flush()
             digest = _digest(new)
             archive = archives / f"{name}-{digest[:16]}.tar"
@@ -539,7 +548,12 @@ def _write(entries: Iterable[_Entry], archives: Path, name: str) -> tuple[Path, 
     return archive, digest
 
 
-def _add(tar: tarfile.TarFile, entries: Iterable[_Entry]) -> None:
+def add(tar: tarfile.TarFile, entries: Iterable[Entry]) -> None:
+    """Put entries into a tar file, with what depends on their names and contents only.
+
+    Raises:
+        SourceError: a file is a pointer of Git LFS.
+    """
     pointers: list[str] = []
     links: list[tarfile.TarInfo] = []
     folders: set[str] = set()

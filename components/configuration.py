@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PASSPHRASE = "local"  # noqa: S105 - that of the stack files in the tree, which hold no real secret
 STAND_IN = "FLASKHOST_STAND_IN"
 
+FOLDER = "FLASKHOST_FOLDER"
+"""What `make dev` deploys in development mode, in place of the stack's source."""
+
 
 def load() -> settings.Settings:
     """Return the settings of the stack; end the program with all that is wrong in them, before any resource is made.
@@ -34,6 +37,10 @@ def load() -> settings.Settings:
             name = key.removeprefix(prefix)
             given[name] = _value(text)
     secret = {key.removeprefix(prefix) for key in get_config_secret_keys_env()}
+    folder = os.environ.get(FOLDER)
+    if folder and isinstance(given.get("app"), dict):
+        kept = {name: value for name, value in given["app"].items() if name not in ("version", "commit")}
+        given["app"] = {**kept, "source": {"folder": folder}}
     try:
         found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret)
     except settings.ConfigurationError as error:
@@ -41,6 +48,8 @@ def load() -> settings.Settings:
     refuse_stand_in(found.server)
     refuse_public_passphrase(found)
     refuse_dead_agent()
+    if folder and found.app.mode != "development":
+        stop(f"{FOLDER} is for development mode, and this stack is in production: unset it")
     return found
 
 

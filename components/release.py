@@ -31,7 +31,7 @@ class Release(pulumi.ComponentResource):
         name: str,
         deploy: Deploy,
         base: HostBase,
-        site: Site,
+        site: Site | None,
         archive: Path | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -41,7 +41,7 @@ class Release(pulumi.ComponentResource):
             name: of the application.
             deploy: where, and the documents.
             base: what has to be on the host; the code is uploaded while that is made.
-            site: how visitors reach it, which the checks look at.
+            site: how visitors reach it, which the checks look at; None in development mode.
             archive: the code, on this machine; None where the server fetches it.
             opts: of the component.
         """
@@ -57,7 +57,8 @@ class Release(pulumi.ComponentResource):
         environment = deploy.verb(name, "environment", secret, self, [base.ready])
         # Four verbs in one session: a login costs more than some of them.
         documents = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
-        released = deploy.verb(name, "release", documents, self, [*uploaded, environment, site.ready])
+        before = [*uploaded, environment, *([site.ready] if site else [])]
+        released = deploy.verb(name, "release", documents, self, before)
         self.released = released
         self.verified = released.stdout.apply(lambda line: dict(json.loads(line)["checks"]["checks"]))
         self.register_outputs({"release": plan.release, "verified": self.verified})

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from settings import rules
 from settings.models import (
     App,
     Bastion,
     Credentials,
+    Development,
     ExistingServer,
     FolderSource,
     Group,
@@ -28,7 +30,7 @@ from settings.models import (
     StaticFiles,
     Web,
 )
-from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, translated
+from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, shown, translated
 from settings.rules import (
     HOST_LABEL,
     LONGEST_ENVIRONMENT,
@@ -48,6 +50,7 @@ __all__ = [
     "Bastion",
     "ConfigurationError",
     "Credentials",
+    "Development",
     "ExistingServer",
     "FolderSource",
     "Group",
@@ -66,6 +69,9 @@ __all__ = [
 
 STACKS_ON_BRANCHES = ("dev", "local")
 """Stacks that may follow a branch without saying so: nobody but the developer depends on them."""
+
+DEVELOPMENT_STACK = "dev"
+"""The stack that is in development mode without saying so."""
 
 
 def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] | None = None) -> Settings:
@@ -91,7 +97,7 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     filled = dict(config)
     app = config.get("app")
     if isinstance(app, Mapping):
-        filled["app"] = {"allow_branch": stack in STACKS_ON_BRANCHES, **app}
+        filled["app"] = {"allow_branch": stack in STACKS_ON_BRANCHES, "mode": _usual_mode(stack), **app}
     # A stack's name is no setting of the file, so it cannot be given there.
     if "stack" in filled:
         del filled["stack"]
@@ -117,11 +123,14 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     field is wrong, and all problems are to be shown at once.
     """
     server, app, web, env, secrets = (_group(given.config, name) for name in ("server", "app", "web", "env", "secrets"))
+    mode = app.get("mode", _usual_mode(stack))
     if server.get("kind") == "existing":
         yield from _logins(given, server, stack)
     else:
-        yield from _ports(given, server)
+        yield from _ports(given, server, mode)
         yield from _container(given, stack)
+    if mode == "development":
+        yield from _reachable(given, server, app)
     yield from _version(given, app, stack)
     yield from _fetched_by_server(given, app, stack)
     yield from _logs(given, app)
@@ -179,9 +188,29 @@ def _logins(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Pro
         yield given.problem(("credentials", "bastion_key"), rule, "remove it, or write server.bastion")
 
 
-def _ports(given: Given, server: Mapping[str, Any]) -> Iterator[Problem]:
+def _usual_mode(stack: str) -> str:
+    return "development" if stack == DEVELOPMENT_STACK else "production"
+
+
+def _reachable(given: Given, server: Mapping[str, Any], app: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield that a development server would be open to the world: whoever reaches its debugger runs code on the host.
+
+    A server of kind local has its ports on 127.0.0.1 of this machine, whatever is said here.
+    """
+    place = ("app", "development", "allowed_networks")
+    networks, address = _group(app, "development").get("allowed_networks"), server.get("address")
+    if networks and server.get("kind") == "local":
+        rule = "must not be given for a server of kind local, which nobody but this machine reaches"
+        yield given.problem(place, rule, "remove it")
+    elif not networks and isinstance(address, str) and rules.is_public(address):
+        rule = f"must be given in development mode, since {shown(address)} is an address that the world may reach"
+        fix = "list the networks of your developers, such as [192.0.2.0/24], or set app.mode: production"
+        yield Problem(place, rule, NOTHING, fix)
+
+
+def _ports(given: Given, server: Mapping[str, Any], mode: object) -> Iterator[Problem]:
     seen: dict[str, str] = {}
-    for name in ("ssh_port", "http_port", "https_port"):
+    for name in ("ssh_port", "http_port", "https_port", *(("app_port",) if mode == "development" else ())):
         port = str(server.get(name, LocalServer.model_fields[name].default))
         if port in seen:
             rule = f"must differ from server.{seen[port]}"

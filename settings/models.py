@@ -39,6 +39,10 @@ class LocalServer(Group):
     ssh_port: rules.Port = Field(default=20022, description="Port on 127.0.0.1 that leads to SSH on the server.")
     http_port: rules.Port = Field(default=20080, description="Port on 127.0.0.1 that leads to HTTP on the server.")
     https_port: rules.Port = Field(default=20443, description="Port on 127.0.0.1 that leads to HTTPS on the server.")
+    app_port: rules.Port = Field(
+        default=5000,
+        description="Port on 127.0.0.1 that leads to the development server; only in development mode.",
+    )
     trust_machine_authorities: rules.Flag = Field(
         default=False,
         description="Whether the server also trusts the extra certificate authorities of this machine; needed where "
@@ -239,6 +243,24 @@ class Health(Group):
     )
 
 
+class Development(Group):
+    """How Flask's development server runs, in development mode."""
+
+    port: Annotated[rules.Number, rules.within(1024, 65535)] = Field(
+        default=5000, description="Port that it listens on, on every address of the server."
+    )
+    debug: rules.Flag = Field(
+        default=True,
+        description="Whether errors are shown in the browser, with a debugger, and changed code is loaded by itself.",
+    )
+    allowed_networks: Annotated[tuple[rules.AllowedNetwork, ...], AfterValidator(rules.distinct)] = Field(
+        default=(),
+        examples=[["192.0.2.0/24"]],
+        description="Networks that may reach it, such as 192.0.2.0/24, enforced on the server; needed where its "
+        "address is public. The word everyone opens it to the world.",
+    )
+
+
 class App(Group):
     """The application: its code and how it is built and run."""
 
@@ -260,6 +282,14 @@ class App(Group):
         default=False,
         description="Whether version may be a branch, which moves without a change of this file. "
         "Default: true for the stacks dev and local, false for all others.",
+    )
+    mode: Literal["production", "development"] = Field(
+        default="production",
+        description="Whether visitors are served by Gunicorn behind Nginx (production), or developers by Flask's own "
+        "server (development). Default: development for the stack dev, production for all others.",
+    )
+    development: Development = Field(
+        default_factory=Development, description="How Flask's development server runs, in development mode."
     )
     python: rules.PythonVersion | None = Field(
         default=None,

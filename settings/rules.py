@@ -276,6 +276,56 @@ def domain(value: str) -> str:
     return value
 
 
+EVERYONE = "everyone"
+"""The word that opens a development server to the world."""
+
+WIDEST = {4: 8, 6: 16}
+"""Shortest prefix of an allowed network, by IP version: 10.0.0.0/8 is the widest private one, and halves of the
+Internet are no network that somebody knows."""
+
+PRIVATE_NETWORKS = tuple(
+    map(
+        ipaddress.ip_network,
+        # Loopback, RFC 1918, link-local (RFC 3927), and the same of IPv6 (RFC 4291, RFC 4193).
+        _words("127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1/128 fc00::/7 fe80::/10"),
+    )
+)
+
+
+def allowed_network(value: str) -> str:
+    """Check a network that may reach a development server, or the word that means all of them."""
+    if value == EVERYONE:
+        return value
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError:
+        try:
+            fix = f"write {ipaddress.ip_network(value, strict=False)}"
+        except ValueError:
+            fix = "write it such as 192.0.2.0/24, 192.0.2.7 or 2001:db8::/32"
+        raise refusal(f"must be a network in CIDR notation, one address, or the word {EVERYONE}", fix) from None
+    if network.is_loopback:
+        raise refusal("must not be the server itself, which may always reach it", "remove it")
+    if network.prefixlen < WIDEST[network.version]:
+        raise refusal(
+            f"must be a network of /{WIDEST[network.version]} or smaller",
+            f"name the networks of your developers, or write {EVERYONE} if the world shall run code on this server",
+        )
+    return str(network)
+
+
+def is_public(address: str) -> bool:
+    """Tell whether the world may reach an address: all but loopback and private ones, and every name but localhost.
+
+    A name is not looked up: what it means may change, and would be another thing here than elsewhere.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address != "localhost" and not address.endswith(".localhost")
+    return not any(found in network for network in PRIVATE_NETWORKS if network.version == found.version)
+
+
 def is_plain(value: str) -> bool:
     """Tell whether a value can stand in a message as it is."""
     return re.fullmatch(r"[A-Za-z0-9._*-]{1,80}", value) is not None
@@ -580,6 +630,7 @@ ApplicationName = Annotated[Text, AfterValidator(application_name)]
 EnvironmentName = Annotated[str, AfterValidator(environment_name)]
 EnvironmentValue = Annotated[str, BeforeValidator(environment_value)]
 Domain = Annotated[Text, AfterValidator(domain)]
+AllowedNetwork = Annotated[Text, AfterValidator(allowed_network)]
 GitReference = Annotated[Text, AfterValidator(git_reference)]
 Repository = Annotated[Text, AfterValidator(repository)]
 Folder = Annotated[Text, AfterValidator(folder)]

@@ -18,4 +18,6 @@ def provision(wanted: settings.Settings) -> Host:
     if isinstance(server, settings.ExistingServer):
         return Existing(name, server, wanted.credentials).host
     usual = settings.container_name(wanted.stack, name)
-    return LocalServer(name, server, usual).host
+    # Without Nginx before it, the development server is reached by a port of its own.
+    ports = {wanted.app.development.port: server.app_port} if wanted.app.mode == "development" else {}
+    return LocalServer(name, server, usual, ports).host

@@ -11,6 +11,8 @@ from pulumi_command import local
 from components.remote import Host
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import settings
 
 PROGRAM = "python3 -m ops.local_server"
@@ -26,9 +28,22 @@ class LocalServer(pulumi.ComponentResource):
     host: Host
 
     def __init__(
-        self, name: str, server: settings.LocalServer, usual: str, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        server: settings.LocalServer,
+        usual: str,
+        ports: Mapping[int, int],
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Make the container of a stack, called `usual` unless the settings name it."""
+        """Make the container of a stack.
+
+        Args:
+            name: of the application.
+            server: the settings.
+            usual: its name, unless the settings say another.
+            ports: further ones: port on the server to port on 127.0.0.1.
+            opts: of the component.
+        """
         super().__init__("flaskhost:server:Local", name, None, opts)
         # Made once, then kept in the stack's state, encrypted.
         keys = local.Command(
@@ -39,7 +54,7 @@ class LocalServer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, additional_secret_outputs=["stdout"]),
         )
         made = keys.stdout.apply(json.loads)
-        wanted = {
+        wanted: dict[str, object] = {
             "name": server.name or usual,
             "image": server.image,
             "ssh_port": server.ssh_port,
@@ -47,6 +62,8 @@ class LocalServer(pulumi.ComponentResource):
             "https_port": server.https_port,
             "trust_machine_authorities": server.trust_machine_authorities,
         }
+        if ports:
+            wanted["ports"] = {str(inside): outside for inside, outside in ports.items()}
         handed = {key: made[key] for key in ("host_private", "host_public", "login_public")}
         container = local.Command(
             f"{name}-container",

@@ -1,8 +1,8 @@
 """The command line of `flaskhost` on the host.
 
 `flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases|repair|remove APP` is for people;
-`flaskhost start|reload APP` is what `<app>.service` calls. `flaskhost --sudo STEP APP` is the same step, called by a
-user who may become root.
+`flaskhost start|reload|fence APP` is what `<app>.service` calls; `flaskhost sync|log APP` is what `make dev` talks to.
+`flaskhost --sudo STEP APP` is the same step, called by a user who may become root.
 """
 
 from __future__ import annotations
@@ -11,22 +11,55 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 from flaskhost import document, layout, sudo, transient
+from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.verbs import base, checks, environment, prepare, site, stage, status, switch, teardown, umbrella
+from flaskhost.verbs import (
+    base,
+    checks,
+    development,
+    environment,
+    prepare,
+    site,
+    stage,
+    status,
+    switch,
+    sync,
+    teardown,
+    umbrella,
+)
+
+
+def _by_mode(production: transient.Work, developing: transient.Work) -> transient.Work:
+    """Return what does a verb in the mode that its document says."""
+
+    def work(asked: Document, progress: Progress) -> Dict[str, Any]:
+        chosen = developing if asked.values.get("mode") == layout.DEVELOPMENT else production
+        return chosen(asked, progress)
+
+    return work
+
 
 UP: Dict[str, transient.Work] = {
     "base": base.base,
     "site": site.site,
     "environment": environment.environment,
     "prepare": prepare.prepare,
-    "stage": stage.stage,
-    "switch": switch.switch,
-    "checks": checks.checks,
+    "stage": _by_mode(stage.stage, development.stage),
+    "switch": _by_mode(switch.switch, development.switch),
+    "checks": _by_mode(checks.checks, development.checks),
     "teardown": teardown.teardown,
+}
+UNIT: Dict[str, Callable[[str], None]] = {
+    "start": umbrella.start,
+    "reload": umbrella.reload,
+    "repair": umbrella.repair,
+    "fence": development.raise_fence,
+    "sync": sync.serve,
+    "log": sync.log,
 }
 # Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
 CLAIMS = {"claim": True, "renew": False}
@@ -35,11 +68,6 @@ PEOPLE = ("status", "releases", "remove", "remove --purge")
 STEPS: Dict[str, Tuple[str, ...]] = {
     **{verb: (verb,) for verb in UP},
     "release": ("prepare", "stage", "switch", "checks"),
-}
-UNIT: Dict[str, Callable[[str], None]] = {
-    "start": umbrella.start,
-    "reload": umbrella.reload,
-    "repair": umbrella.repair,
 }
 
 

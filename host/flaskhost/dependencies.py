@@ -21,6 +21,8 @@ UV_LOCK, POETRY_LOCK, REQUIREMENTS = "uv.lock", "poetry.lock", "requirements.txt
 ORDER = (UV_LOCK, POETRY_LOCK, REQUIREMENTS)
 DEVELOPMENT = "requirements-dev.txt"
 PROJECT = "pyproject.toml"
+# With it Flask's reloader notices a change at once, instead of looking each second.
+WATCHDOG = "watchdog>=3,<7"
 BUILD_SECONDS = 1800
 # Written last: a folder without it is what a killed build left behind.
 COMPLETE = ".complete"
@@ -158,7 +160,9 @@ def _install(  # noqa: PLR0913 - what the environment is made of
     else:
         names = _requirements_files(source, file, development=asked.development)
         build(*pip, *(word for name in names for word in ("-r", name)))
-    if not (venv / "bin" / "gunicorn").exists():
+    if asked.development:
+        build(*pip, WATCHDOG)
+    elif not (venv / "bin" / "gunicorn").exists():
         build(*pip, f"gunicorn=={asked.gunicorn}")
 
 

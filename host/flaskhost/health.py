@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
@@ -16,6 +16,8 @@ ASK_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
 MOST_BYTES = 2000
 LOOK_SECONDS = 0.2
+
+Place = Union[Path, int]
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -33,14 +35,20 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(path: Path, check: Dict[str, Any], timeout: float) -> Tuple[Optional[int], str]:
-    """Ask once; return the status and the start of the answer, or None and why there was none."""
-    connection = UnixConnection(path, check["host"], timeout)
-    headers = {"X-Forwarded-Proto": check["scheme"], "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}
+def ask(at: Place, check: Dict[str, Any], timeout: float) -> Tuple[Optional[int], str]:
+    """Ask once; return the status and the start of the answer, or None and why there was none.
+
+    A socket is asked as Nginx does, a port of 127.0.0.1 as a browser does.
+    """
+    headers = {"User-Agent": "flaskhost-health-check", "Connection": "close"}
+    if isinstance(at, int):
+        connection = http.client.HTTPConnection("127.0.0.1", at, timeout=timeout)
+        headers["Host"] = check["host"]
+    else:
+        connection = UnixConnection(at, check["host"], timeout)
+        headers.update({"X-Forwarded-Proto": check["scheme"], "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"})
     try:
-        connection.request(
-            "GET", check["path"], headers={**headers, "User-Agent": "flaskhost-health-check", "Connection": "close"}
-        )
+        connection.request("GET", check["path"], headers=headers)
         answer = connection.getresponse()
         return answer.status, _beginning(answer.read(MOST_BYTES)).strip()
     except (OSError, http.client.HTTPException) as error:
@@ -55,11 +63,13 @@ def _beginning(body: bytes) -> str:
     return whole.decode("utf-8", "replace")
 
 
-def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]], progress: Progress) -> float:
+def wait(
+    at: Union[Path, int], check: Dict[str, Any], gave_up: Callable[[], Optional[str]], progress: Progress
+) -> float:
     """Wait until the release has given the healthy answers in a row that the stack asks for.
 
     Args:
-        path: socket of the slot.
+        at: socket of the slot, or a port of 127.0.0.1.
         check: scheme and host (as a visitor would ask), path, status (expected), attempts (answers in a row), seconds
             (deadline).
         gave_up: returns why there is no use in waiting on (the unit died), or None.
@@ -85,7 +95,7 @@ def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
             )
             raise Failure(f"the release is not healthy: wanted {rule}, last seen: {last}")
         until = min(time.monotonic() + ASK_SECONDS, begin + check["seconds"])
-        status, text = _ask_until(until, path, check, gave_up)
+        status, text = _ask_until(until, at, check, gave_up)
         last = f"{status} {text}" if status else text
         good = good + 1 if status == check["status"] else 0
         if not good:
@@ -96,11 +106,11 @@ def wait(path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
 
 
 def _ask_until(
-    until: float, path: Path, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
+    until: float, at: Place, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
 ) -> Tuple[Optional[int], str]:
     """Ask once, and look after the service meanwhile: the socket takes a question even while nobody can answer it."""
     answers: List[Tuple[Optional[int], str]] = []
-    asking = threading.Thread(target=lambda: answers.append(ask(path, check, ASK_SECONDS)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.append(ask(at, check, ASK_SECONDS)), daemon=True)
     asking.start()
     asking.join(LOOK_SECONDS)
     while not answers and time.monotonic() < until and not gave_up():

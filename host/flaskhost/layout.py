@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from flaskhost.shell import Failure
 
 SLOTS = ("blue", "green")
+# In development mode there is nothing to choose between: one place, one unit.
+DEVELOPMENT = "development"
 
 
 class Layout:
@@ -34,6 +36,11 @@ class Layout:
         self.etc = self.at(f"/etc/flaskhost/{app}")
         self.environments = self.etc / "environments"
         self.state = self.at(f"/run/flaskhost/{app}")
+
+    @property
+    def places(self) -> Tuple[str, ...]:
+        """Where releases can run: two slots, or in development mode the one place."""
+        return (DEVELOPMENT,) if self.facts.get("mode") == DEVELOPMENT else SLOTS
 
     @property
     def user(self) -> str:
@@ -62,12 +69,12 @@ class Layout:
             colour = os.path.basename(os.readlink(self.active))
         except FileNotFoundError:
             return None
-        return colour if colour in SLOTS else None
+        return colour if colour in (*SLOTS, DEVELOPMENT) else None
 
 
 def service(app: str, colour: str) -> str:
     """Return the name of a slot's service unit."""
-    return f"{app}-gunicorn@{colour}.service"
+    return f"{app}.service" if colour == DEVELOPMENT else f"{app}-gunicorn@{colour}.service"
 
 
 def socket(app: str, colour: str) -> str:

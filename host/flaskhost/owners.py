@@ -91,7 +91,7 @@ def _group(paths: layout.Layout, name: str) -> str:
 
 
 def _folders(paths: layout.Layout) -> Iterator[Rule]:
-    slots = [paths.slot(colour) for colour in layout.SLOTS]
+    slots = [paths.slot(colour) for colour in paths.places]
     # In releases/ and venvs/ each folder is closed by itself: the builder must get at the one that it fills.
     for folder in (paths.home, paths.slots, *slots, paths.run, paths.shared, paths.releases, paths.venvs):
         yield Rule(folder, 0o755)
@@ -110,6 +110,9 @@ def _links(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
     yield paths.home / "venv", "active/venv"
     yield paths.shared / ".env", "../active/env"
     yield paths.shared / "static", "../active/static"
+    if paths.places == (layout.DEVELOPMENT,):
+        yield paths.shared / ".env.dev", "../active/env"
+        return
     yield paths.run / "gunicorn.sock", "../active/gunicorn.sock"
     for colour in layout.SLOTS:
         yield paths.slot(colour) / "gunicorn.sock", f"../../run/gunicorn-{colour}.sock"

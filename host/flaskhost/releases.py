@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from flaskhost.files import write
-from flaskhost.layout import SLOTS, Layout
+from flaskhost.layout import DEVELOPMENT, SLOTS, Layout
 from flaskhost.shell import Failure
 
 
@@ -106,7 +106,7 @@ def in_slot(layout: Layout, colour: str) -> Optional[str]:
 def slot_of(layout: Layout, digest: str) -> Optional[str]:
     """Return the slot that holds a release, the active one first, or None."""
     active = layout.active_slot()
-    for colour in sorted(SLOTS, key=lambda one: one != active):
+    for colour in sorted((*SLOTS, DEVELOPMENT), key=lambda one: one != active):
         if in_slot(layout, colour) == digest:
             return colour
     return None

@@ -20,7 +20,14 @@ DISCARD_SECONDS = 0.5
 
 def fill(paths: Layout, colour: str, release: releases.Release) -> None:
     """Make a slot that is not running hold a release: its links, then its units, checked before systemd reads them."""
-    slot = paths.slot(colour)
+    links(paths, colour, release)
+    units = {"gunicorn.socket": layout.socket(paths.app, colour), "gunicorn.service": layout.service(paths.app, colour)}
+    install(paths, release, units)
+
+
+def links(paths: Layout, colour: str, release: releases.Release) -> bool:
+    """Make a slot's links lead to a release; return whether any led elsewhere before."""
+    changed = False
     for name, target in (
         ("release", f"../../releases/{release.facts['folder']}"),
         ("venv", f"../../venvs/{release.facts['venv']}"),
@@ -28,16 +35,21 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
         ("env", f"../../config/{release.digest}/env"),
         ("config", f"../../config/{release.digest}"),
     ):
-        link(slot / name, target)
+        changed = link(paths.slot(colour) / name, target) or changed
+    return changed
+
+
+def install(paths: Layout, release: releases.Release, units: Dict[str, str]) -> None:
+    """Install units of a release, by their files' names in its configuration, the service last."""
     changed = False
-    for kind, name in (("socket", layout.socket(paths.app, colour)), ("service", layout.service(paths.app, colour))):
-        text = (paths.config(release.digest) / f"gunicorn.{kind}").read_text()
+    for file, name in units.items():
+        text = (paths.config(release.digest) / file).read_text()
         changed = write(paths.units / name, text) or changed
     # Each time, and not only after a change: what a killed try has written was never looked at.
     said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
-    if said.returncode or layout.service(paths.app, colour) in said.stdout:
+    if said.returncode or name in said.stdout:
         raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
-    if changed or systemd.is_outdated(layout.service(paths.app, colour), layout.socket(paths.app, colour)):
+    if changed or systemd.is_outdated(*units.values()):
         systemd.systemctl("daemon-reload")
 
 

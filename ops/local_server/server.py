@@ -233,7 +233,7 @@ def start_found(engine: Engine, name: str, known: Mapping[str, Any]) -> str:
 def refuse_taken_ports(spec: Spec) -> None:
     """Fail with the setting's name when a port that the server needs is in use on this machine."""
     settings = {f"flaskhost:server.{setting}": int(getattr(spec, setting)) for setting in PORT_SETTINGS}
-    settings |= {f"flaskhost:server.ports.{inside}": int(outside) for inside, outside in spec.ports.items()}
+    settings |= {f"flaskhost:server.app_port ({inside})": int(outside) for inside, outside in spec.ports.items()}
     refuse_taken(settings)
 
 

@@ -51,7 +51,7 @@ def deploy(**changes: Any) -> Callable[[], Any]:
         name = settings.app.name
         made = Deploy(host=provision(settings), command=COMMAND, plan=plan)
         base = HostBase(name, made)
-        site = Site(name, made, base)
+        site = Site(name, made, base) if plan.site else None
         release = Release(name, made, base, site, source.archive)
         if plan.teardown:
             Teardown(name, made, release)

@@ -35,7 +35,8 @@ OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_I
 PATIENCE_SECONDS = 0.2
 # What a verb may do only when something is different: a second run has none of it in its calls.
 ACTING = ("apt-get", "useradd", "openssl", "uv", "systemd-run", *(
-    f"systemctl {verb}" for verb in ("start", "stop", "enable", "daemon-reload", "reload", "kill", "reset-failed")
+    f"systemctl {verb}"
+    for verb in ("start", "restart", "stop", "enable", "daemon-reload", "reload", "kill", "reset-failed")
 ))  # fmt: skip
 
 

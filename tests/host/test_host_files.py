@@ -181,7 +181,7 @@ def unpacked(folder: Path, *members: tarfile.TarInfo) -> Path:
         for one in members:
             one.size = 5 if one.type == tarfile.REGTYPE else 0
             tar.addfile(one, io.BytesIO(b"text\n") if one.size else None)
-    prepare._unpack(folder / "source.tar", folder / "release")  # noqa: SLF001 - the part that meets hostile archives
+    prepare.unpack(folder / "source.tar", folder / "release")
     return folder / "release"
 
 
@@ -216,7 +216,7 @@ def test_what_would_leave_the_folder_is_refused(tmp_path: Path, members: list[ta
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "release", "source.tar"])
 
 
-def test_what_stays_inside_is_unpacked_without_owner_and_special_modes(tmp_path: Path) -> None:
+def test_what_stays_inside_isunpacked_without_owner_and_special_modes(tmp_path: Path) -> None:
     """Promise: files, folders and links inside arrive; no set-user-id bit and no foreign owner does."""
     top = unpacked(
         tmp_path,

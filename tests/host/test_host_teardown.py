@@ -64,7 +64,7 @@ def test_the_plan_has_a_claim_for_hosts_that_stay_only() -> None:
     elsewhere = {**EXISTING, "server": {**EXISTING["server"], "address": "app1.example.com", "port": 2222}}
     assert document.parse(scenario.plan(**moved).teardown)["token"] != one["token"]
     assert document.parse(scenario.plan(**elsewhere).teardown)["token"] == one["token"]
-    assert document.parse(scenario.plan(None, "dev", **EXISTING).teardown)["token"] != one["token"]
+    assert document.parse(scenario.plan(None, "other", **EXISTING).teardown)["token"] != one["token"]
 
 
 def test_what_people_have_put_there_stays_and_everything_else_goes(deployed: Server) -> None:

@@ -71,7 +71,7 @@ def test_each_example_of_the_reference_is_right(example: dict[str, Any]) -> None
         del config["app"]["version"], config["app"]["source"]
     for name, value in example.items():
         config[name] = {**config[name], **value} if isinstance(value, dict) and name in config else value
-    settings.load(config, stack="dev", secret_keys={"credentials"})
+    settings.load(config, stack="local", secret_keys={"credentials"})
 
 
 HOST_KEY = settings.ExistingServer.model_fields["host_key"].examples[0]  # type: ignore[index]

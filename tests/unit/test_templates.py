@@ -37,6 +37,17 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "plain http": {"web__https": False},
     "no environment": {"env": {}, "secrets": {}},
 }
+OFFICE = {
+    "server": {"kind": "existing", "address": "203.0.113.10", "host_key": scenario.HOST_KEY},
+    "credentials": {"ssh_key": scenario.PRIVATE_KEY},
+    "app__mode": "development",
+}
+DEVELOPMENT: dict[str, dict[str, Any]] = {
+    "development": {"app__mode": "development", "app__development": {"port": 5001, "debug": False}},
+    "from the office": {**OFFICE, "app__development__allowed_networks": ["192.0.2.0/24", "2001:db8::/32"]},
+    "from everywhere": {**OFFICE, "app__development__allowed_networks": ["everyone", "192.0.2.0/24"]},
+}
+EVERY = SCENARIOS | DEVELOPMENT
 Files = dict[str, str]
 
 
@@ -44,7 +55,7 @@ def rendered(**changes: Any) -> Files:
     """Return every file of every document of a scenario."""
     plan = scenario.plan(**changes)
     texts = [plan.base, plan.site, plan.environment, plan.prepare, plan.stage, plan.switch, plan.checks]
-    return {name: text for one in texts for name, text in reader.parse(one).files.items() if name != "uv.txt"}
+    return {name: text for one in texts if one for name, text in reader.parse(one).files.items() if name != "uv.txt"}
 
 
 @pytest.fixture(params=list(SCENARIOS.values()), ids=list(SCENARIOS))
@@ -53,9 +64,10 @@ def files(request: pytest.FixtureRequest) -> Files:
     return rendered(**request.param)
 
 
-def test_the_first_line_of_every_file_says_which_template_made_it(files: Files) -> None:
+@pytest.mark.parametrize("changes", EVERY.values(), ids=EVERY)
+def test_the_first_line_of_every_file_says_which_template_made_it(changes: dict[str, Any]) -> None:
     """Promise: who finds a file on the server knows where to change it, and that edits there are lost."""
-    for name, text in files.items():
+    for name, text in rendered(**changes).items():
         found = re.fullmatch(r"# made by flaskhost from (templates/\S+\.j2); edits here .*", text.split("\n")[0])
         assert found, name
         assert (rendering.ROOT / found[1]).is_file(), name
@@ -69,7 +81,7 @@ def test_the_first_line_of_every_file_says_which_template_made_it(files: Files) 
 def test_no_template_is_left_over() -> None:
     """Promise: every template of the repository is used by some document."""
     used = {
-        text.split(" from ")[1].split(";")[0] for changes in SCENARIOS.values() for text in rendered(**changes).values()
+        text.split(" from ")[1].split(";")[0] for changes in EVERY.values() for text in rendered(**changes).values()
     }
     assert used == {str(path.relative_to(rendering.ROOT)) for path in TEMPLATES}
 
@@ -87,9 +99,10 @@ def test_an_unknown_name_in_a_template_fails(path: Path) -> None:
         rendering._render(str(path.relative_to(rendering.ROOT / "templates")))  # noqa: SLF001 - where templates meet values
 
 
-def test_every_text_ends_with_one_newline_and_leaves_nothing_unrendered(files: Files) -> None:
+@pytest.mark.parametrize("changes", EVERY.values(), ids=EVERY)
+def test_every_text_ends_with_one_newline_and_leaves_nothing_unrendered(changes: dict[str, Any]) -> None:
     """Promise: what arrives is a clean file: no template syntax, no blanks at the end of a line."""
-    for name, text in files.items():
+    for name, text in rendered(**changes).items():
         assert text.endswith("\n"), name
         assert not text.endswith("\n\n"), name
         assert not re.search(r"\{\{|\{%|Undefined", text), name

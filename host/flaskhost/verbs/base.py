@@ -35,28 +35,34 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
     tcp_port (or null), uv, and as files units, the user's profile and, where logs go to files, their rotation.
     """
     paths = layout.Layout(asked.app, asked["root"])
-    paths.facts = {"user": asked["user"]}
+    mode = asked.values.get("mode", "production")
+    paths.facts = {"user": asked["user"], "mode": mode}
     name, version = packages.distribution(paths.at("/etc/os-release"))
     directory(paths.at("/etc/flaskhost"))
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
-        takeover.refuse_foreign(paths, asked.files)
-        _claim(paths, asked["stack"], asked["root"])
+        # The unit of development mode comes with each release; what is somebody else's is in the way all the same.
+        takeover.refuse_foreign(paths, dict.fromkeys([*asked.files, f"/etc/systemd/system/{asked.app}.service"]))
+        _claim(paths, asked["stack"], asked["root"], mode)
         tcp.claim(paths, asked["tcp_port"])
         extra = [*asked["packages"], *(packages.TCP_PORT if asked["tcp_port"] else ())]
         extra += packages.LOG_FILES if f"/etc/logrotate.d/{asked.app}" in asked.files else ()
         wanted = packages.wanted(name, extra, compiler=asked["compiler"])
+        if mode == layout.DEVELOPMENT:
+            # Nothing stands before Flask's own server (reference: deployment-sop.txt, section 4).
+            wanted.remove("nginx")
         installed = packages.install(wanted, progress)
         progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
         accounts.ensure(asked.app, str(paths.home), progress)
         owners.folders(paths)
         logs.ensure_folder(paths, progress)
         uv = _uv(asked["uv"], asked.file("uv.txt"), progress)
-        facts = {"uv": str(uv), "command": str(HERE), **{name: asked[name] for name in FACTS}}
+        facts = {"mode": mode, "uv": str(uv), "command": str(HERE), **{name: asked[name] for name in FACTS}}
         write(paths.etc / "app.json", layout.remember(asked.app, facts))
         changed = _files(paths, asked)
-        if not systemd.is_enabled(f"{asked.app}.service"):
-            systemd.systemctl("enable", "--quiet", f"{asked.app}.service")
-        logs.ensure_journal(asked.app, changed=logs.journal(asked.app) in changed)
+        if mode != layout.DEVELOPMENT:
+            if not systemd.is_enabled(f"{asked.app}.service"):
+                systemd.systemctl("enable", "--quiet", f"{asked.app}.service")
+            logs.ensure_journal(asked.app, changed=logs.journal(asked.app) in changed)
         tcp.ensure(paths, asked["tcp_port"], changed=tcp.unit(asked.app, "socket") in changed, progress=progress)
         _remove_unused(paths.at("/etc/flaskhost"))
     return {"distribution": f"{name} {version}", "installed": installed}
@@ -113,8 +119,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def _claim(paths: layout.Layout, stack: str, root: str) -> None:
-    """Refuse a second stack that claims the same name on this host, and another place for the same application."""
+def _claim(paths: layout.Layout, stack: str, root: str, mode: str) -> None:
+    """Refuse a second stack that claims the same name on this host, and another place or mode for the application."""
     directory(paths.etc)
     owner = paths.etc / "owner"
     if owner.exists() and owner.read_text().strip() != stack:
@@ -124,7 +130,14 @@ def _claim(paths: layout.Layout, stack: str, root: str) -> None:
         )
     write(owner, stack + "\n")
     with contextlib.suppress(FileNotFoundError):
-        there = json.loads((paths.etc / "app.json").read_text())["root"]
+        facts = json.loads((paths.etc / "app.json").read_text())
+        there, runs = facts["root"], facts.get("mode", "production")
+        if runs != mode and paths.active_slot():
+            raise Failure(
+                f"flaskhost:app.mode: must stay {runs}, in which {paths.app!r} runs on this host (got {mode}): what "
+                f"serves now would be gone before anything else is proven: put it back, run `pulumi destroy` first, or "
+                "give the other mode a stack with an app.name of its own"
+            )
         if there != root:
             raise Failure(
                 f"flaskhost:layout.root: must stay {there}, where {paths.app!r} lies on this host (got {root}): its "

@@ -24,17 +24,22 @@ def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
     progress.scrubber.add(envfile.secrets_of(paths))
     begin = time.time()
     points: List[Tuple[str, Callable[[], Finding]]] = [
-        ("active release", lambda: _pointer(paths, asked["release"])),
-        ("gunicorn", lambda: _service(paths)),
-        ("starts at boot", lambda: _boot(paths)),
+        ("active release", lambda: pointer(paths, asked["release"])),
+        ("gunicorn", lambda: service(paths)),
+        ("starts at boot", lambda: boot(paths)),
         ("nginx", _nginx),
         ("health", lambda: _health(paths, asked)),
         *_visits(asked),
         *([("tcp port", lambda: _tcp(paths, asked))] if paths.facts.get("tcp_port") else []),
-        ("environment", lambda: _environment(paths)),
+        ("environment", lambda: environment(paths)),
         ("logs", lambda: _logs(paths)),
         ("error log", lambda: _errors(paths, begin)),
     ]
+    return examine(points, progress)
+
+
+def examine(points: List[Tuple[str, Callable[[], Finding]]], progress: Progress) -> Dict[str, Any]:
+    """Look at each point, all of them; fail if one does."""
     found = {}
     for name, look in points:
         try:
@@ -49,20 +54,23 @@ def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
     return {"checks": found}
 
 
-def _pointer(paths: layout.Layout, digest: str) -> Finding:
+def pointer(paths: layout.Layout, digest: str) -> Finding:
+    """See that the pointer leads to that release."""
     release = releases.active(paths)
     at = os.path.realpath(paths.home / "app")
     return release is not None and release.digest == digest, f"{paths.home}/app is {at}"
 
 
-def _service(paths: layout.Layout) -> Finding:
+def service(paths: layout.Layout) -> Finding:
+    """See that the unit of the active release runs."""
     colour = paths.active_slot() or ""
     name = layout.service(paths.app, colour)
     facts = systemd.show(name, "ActiveState", "SubState", "NRestarts")
     return facts.get("SubState") == "running", f"{name} is {facts.get('ActiveState')} ({facts.get('SubState')})"
 
 
-def _boot(paths: layout.Layout) -> Finding:
+def boot(paths: layout.Layout) -> Finding:
+    """See that `<app>.service` is active, and starts at boot."""
     name = f"{paths.app}.service"
     facts = systemd.show(name, "UnitFileState", "ActiveState")
     good = facts == {"UnitFileState": "enabled", "ActiveState": "active"}
@@ -128,7 +136,7 @@ def _redirect(asked: Document) -> Finding:
     return answer.status in (301, 308) and to.startswith("https://"), f"http answers {answer.status} to {to}"
 
 
-def _environment(paths: layout.Layout) -> Finding:
+def environment(paths: layout.Layout) -> Finding:
     """See that the running process has every variable of its release's file."""
     colour = paths.active_slot() or ""
     wanted = envfile.parse((paths.slot(colour) / "env").read_text())

@@ -10,15 +10,13 @@ import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from flaskhost import builder, dependencies, entry, envfile, layout, locks, python, releases, repository
+from flaskhost import builder, dependencies, entry, envfile, layout, locks, python, releases, repository, sources
 from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.transient import LOGIN
 
-# The files of a document that belong to the release's configuration.
-CONFIGURATION = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
 COMPILE_SECONDS = 300
 
 
@@ -27,22 +25,25 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
 
     Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
     home of the login user, or null: then repository and host_key say where the commit is fetched from), wsgi, python,
-    python_mirror, dependencies, gunicorn, build, static, environment (its digest), and the files of CONFIGURATION.
+    python_mirror, dependencies, gunicorn, build, static, environment (its digest), and the files of its configuration.
+    In development mode (mode), the packages for development come along.
     """
     paths = layout.known(asked.app)
     progress.scrubber.add([*envfile.secrets_of(paths), *repository.secrets_of(paths)])
     with locks.held(paths.state / "lock", f"prepare {asked['version']}", progress):
         release = releases.read(paths, asked["release"])
         _configuration(paths, release, asked)
-        if release.is_prepared():
+        if release.is_prepared() and not release.facts.get("edited"):
             progress.say(f"release {release.label} is here already")
             return _result(release, built=False)
         _remove_leftovers(paths, release)
         folder = f"{releases.stamp()}-{_safe(asked['version'])}-{release.digest[:8]}"
         facts = {"version": asked["version"], "commit": asked["commit"], "tree": asked["tree"]}
-        release.update(**facts, created=releases.stamp(), folder=folder, prepared=False)
+        release.update(**facts, created=releases.stamp(), folder=folder, prepared=False, edited=None)
         progress.say(f"release {release.label}: unpacking")
         _code(paths, release, asked, progress)
+        if asked.values.get("mode") == layout.DEVELOPMENT:
+            sources.remember(release, sources.found(release.source))
         chosen = entry.find(release.source, asked["wsgi"])
         progress.say(f"entry point: {chosen}")
         entry.remember(paths, release.digest, chosen)
@@ -65,12 +66,12 @@ def _code(paths: layout.Layout, release: releases.Release, asked: Document, prog
     """Have the code where the release looks for it: from the archive that was uploaded, or from the repository."""
     account = builder.account(asked.app)
     if asked["archive"] is not None:
-        _unpack(_archive(asked), release.source, account)
+        unpack(_archive(asked), release.source, account)
         return
     place = repository.Place(asked["repository"], asked["host_key"])
     archive = repository.archive(paths, place, asked["commit"], progress)
     try:
-        _unpack(archive, release.source, account)
+        unpack(archive, release.source, account)
     finally:
         remove(archive)
     repository.finish(release.source)
@@ -93,7 +94,8 @@ def _dependencies(paths: layout.Layout, release: releases.Release, asked: Docume
     uv = paths.facts["uv"]
     version = python.wanted(asked["python"], release.source)
     found = python.ensure(paths, version, uv, asked["python_mirror"], progress)
-    wanted = dependencies.Wanted(asked["dependencies"], found, asked["gunicorn"])
+    development = asked.values.get("mode") == layout.DEVELOPMENT
+    wanted = dependencies.Wanted(asked["dependencies"], found, asked["gunicorn"], development)
     return dependencies.ensure(paths, release.source, asked["tree"], wanted, uv, progress)
 
 
@@ -109,8 +111,8 @@ def _safe(version: str) -> str:
 def _configuration(paths: layout.Layout, release: releases.Release, asked: Document) -> None:
     folder = paths.config(release.digest)
     directory(folder, mode=0o750, group=asked.app)
-    for name in CONFIGURATION:
-        write(folder / name, asked.file(name), mode=0o640, group=asked.app)
+    for name, text in asked.files.items():
+        write(folder / name, text, mode=0o640, group=asked.app)
     write(folder / "env", _environment(paths, asked), mode=0o640, group=asked.app)
     release.update(environment=asked["environment"])
 
@@ -151,8 +153,8 @@ def _archive(asked: Document) -> Path:
     return path
 
 
-def _unpack(archive: Path, target: Path, owner: str = "root") -> None:
-    """Unpack a tar file of regular files, folders and links that stay inside, and give it to `owner`.
+def unpack(archive: Path, target: Path, owner: str = "root", group: Optional[str] = None) -> None:
+    """Unpack a tar file of regular files, folders and links that stay inside; give it to `owner` and a group.
 
     Raises:
         Failure: a member would end up outside of `target`.
@@ -174,13 +176,13 @@ def _unpack(archive: Path, target: Path, owner: str = "root") -> None:
             member.uid = member.gid = 0
             member.uname = member.gname = ""
             tar.extract(member, top, set_attrs=not member.issym())
-    stray = _leading_outside(target, target)
+    stray = leading_outside(target, target)
     if stray:
         raise Failure(f"the source holds {stray!r}, a link that leads out of it")
-    own_tree(target, owner=owner, group=owner)
+    own_tree(target, owner=owner, group=group or owner)
 
 
-def _leading_outside(folder: Path, top: Path) -> Optional[str]:
+def leading_outside(folder: Path, top: Path) -> Optional[str]:
     """Return a link below `folder` that leads out of `top`, by whatever way, or None."""
     inside = os.path.realpath(top) + os.sep
     for where, folders, names in os.walk(folder):
@@ -232,7 +234,7 @@ def _static(release: releases.Release, folder: Optional[str], progress: Progress
     if not source.is_dir() or release.source.resolve() not in source.resolve().parents:
         raise Failure(f"flaskhost:app.static: must be a folder of the source (got {folder!r}): name one that is there")
     # A build command makes links as it likes; copied by root, they would show any file of the host to visitors.
-    stray = _leading_outside(source, release.source)
+    stray = leading_outside(source, release.source)
     if stray:
         raise Failure(f"flaskhost:app.static: {stray!r} is a link that leads out of the source: have the file there")
     shutil.copytree(source, release.static, symlinks=False)

@@ -65,7 +65,7 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
     begin = time.time()
     slots.stop(paths, colour)
     slots.fill(paths, colour, release)
-    _migrate(paths, release, wishes["migrate"], progress)
+    migrate(paths, release, wishes["migrate"], progress)
     progress.say(f"release {release.label}: starting in {colour}")
     try:
         slots.start(paths, colour)
@@ -87,7 +87,7 @@ def _serving(paths: layout.Layout) -> str:
     return f"{now.label} serves as before" if now else "nothing was serving before"
 
 
-def _migrate(paths: layout.Layout, release: releases.Release, wish: str, progress: Progress) -> None:
+def migrate(paths: layout.Layout, release: releases.Release, wish: str, progress: Progress) -> None:
     """Bring the database to the release's schema, once per release.
 
     Raises:

@@ -12,7 +12,7 @@ def status(app: str) -> Dict[str, Any]:
     paths = layout.known(app)
     now = releases.active(paths)
     slots = {}
-    for colour in layout.SLOTS:
+    for colour in paths.places:
         digest = releases.in_slot(paths, colour)
         held = releases.read(paths, digest) if digest else None
         state = systemd.show(layout.service(app, colour), "ActiveState").get("ActiveState")

@@ -41,7 +41,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
             slots.drain(paths, idle, progress)
             slots.retire(paths, idle)
             progress.say(f"stopping: {idle}")
-        pruned = _prune(paths, asked["keep"])
+        pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
     return {"release": release.digest, "slot": colour}
@@ -73,12 +73,12 @@ def _umbrella(paths: layout.Layout) -> None:
         systemd.systemctl("start", f"{paths.app}.service")
 
 
-def _prune(paths: layout.Layout, keep: int) -> List[str]:
+def prune(paths: layout.Layout, keep: int) -> List[str]:
     """Remove all but the newest `keep` good releases; never one that a slot holds, nor count a failed one.
 
     The newest failed one stays for a look.
     """
-    held = {releases.in_slot(paths, colour) for colour in layout.SLOTS}
+    held = {releases.in_slot(paths, colour) for colour in (*layout.SLOTS, layout.DEVELOPMENT)}
     newest_first = list(reversed(releases.every(paths)))
     good = [one for one in newest_first if one.facts.get("prepared") and not one.facts.get("failed")]
     failed = [one for one in newest_first if one.facts.get("failed")]

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
-from flaskhost import accounts, builder, layout, locks, systemd, takeover
+from flaskhost import accounts, builder, fence, layout, locks, systemd, takeover
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
 from flaskhost.progress import Progress
@@ -79,6 +79,7 @@ def remove_from_host(paths: layout.Layout, progress: Progress, *, purge: bool) -
         for lock in (paths.state / "lock", paths.at("/run/flaskhost/host.lock")):
             held.enter_context(locks.held(lock, f"teardown of {paths.app}", progress))
         _units(paths)
+        fence.remove(paths.app)
         _site(paths)
         _processes(paths.app)
         kept = {} if purge else dict(_worth_keeping(paths))
@@ -141,7 +142,8 @@ def _site(paths: layout.Layout) -> None:
     files = [path for path in gone if path.is_symlink() or (path.exists() and takeover.OURS in path.read_text())]
     for path in files:
         remove(path)
-    if site.CATCH_ALL not in names:
+    # Where all applications are in development mode, there is no Nginx.
+    if site.CATCH_ALL not in names and paths.at("/etc/nginx").is_dir():
         site.catch_all(paths)
     if files and systemd.is_active("nginx.service"):
         run(["nginx", "-t", "-q"])
