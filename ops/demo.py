@@ -87,7 +87,7 @@ def up(stack: automation.Stack, version: str | None) -> int:
         f"./pulumi preview --diff --stack {STACK}": f"what would change, after an edit of {STACK_FILE.name}",
         f"./pulumi stack output --stack {STACK}": "what was verified",
         f"{inside} flaskhost status guestbook": "what serves, asked on the server",
-        f"{inside} journalctl -u 'guestbook*' -n 20": "the application's log",
+        f"{inside} journalctl -u guestbook -n 20": "the application's log",
         "make demo-down": "remove all of it",
     }
     width = max(map(len, tries))

@@ -46,8 +46,8 @@ def restore(paths: layout.Layout) -> List[str]:
     changes everything below the application's folder changes that, too.
     """
     different = [str(rule.path) for rule in _folders(paths) if not _holds(rule)]
-    before = paths.shared / "data"
-    if before.exists() and before.lstat().st_uid != files.ids(paths.user, paths.app)[0]:
+    tops = [_itself(paths.shared / name) for name in WRITABLE]
+    if any(top.exists() and top.lstat().st_uid != files.ids(paths.user, paths.app)[0] for top in tops):
         hand_over(paths)
     for rule in _folders(paths):
         own(_itself(rule.path), mode=rule.mode, owner=rule.owner, group=rule.group)
@@ -60,29 +60,44 @@ def restore(paths: layout.Layout) -> List[str]:
 def hand_over(paths: layout.Layout) -> None:
     """Give what the application has written to the account that it runs as from now on.
 
-    The group may write as well, so that a release that still runs as another account goes on until the switch.
+    Its group may write as well, so that a release that still runs as another account goes on until the switch; Nginx's
+    may not.
     """
     for name in WRITABLE:
-        top = _itself(paths.shared / name)
-        for folder, _, names, at in os.fwalk(top):
-            os.chown(at, *files.ids(paths.user, _group(paths, name)))
-            os.chmod(at, 0o2770 if folder != str(top) else stat.S_IMODE(os.fstat(at).st_mode))
-            for file in names:
-                _give(at, file, paths.user, _group(paths, name))
+        group = _group(paths, name)
+        uid, gid = files.ids(paths.user, group)
+        more = 0o640 if group == WEB else 0o660
+        for _, folders, names, at in os.fwalk(_itself(paths.shared / name)):
+            for one in names:
+                _give(at, one, uid, gid, more)
+            for one in folders:
+                # A link to a folder; the folders themselves come next.
+                _give(at, one, uid, gid, 0)
+            os.chown(at, uid, gid)
+            os.chmod(at, _writable(group))
 
 
-def _give(folder: int, name: str, owner: str, group: str) -> None:
+def _give(folder: int, name: str, uid: int, gid: int, mode: int) -> None:
     """Give a file in an open folder to an account; a link is given, never followed, and a hard link is left alone."""
     now = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISREG(now.st_mode) and now.st_nlink == 1:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         try:
-            os.fchown(descriptor, *files.ids(owner, group))
-            os.fchmod(descriptor, stat.S_IMODE(now.st_mode) | 0o660)
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, stat.S_IMODE(now.st_mode) | mode)
         finally:
             os.close(descriptor)
     elif stat.S_ISLNK(now.st_mode):
-        os.chown(name, *files.ids(owner, group), dir_fd=folder, follow_symlinks=False)
+        os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+
+def _writable(group: str) -> int:
+    """Return the mode of a folder that the application writes to.
+
+    The set-group-id bit hands new files to the group, and the umask of the unit keeps others out. The own group may
+    write, so that a change of app.user finds the way open for the release before it.
+    """
+    return 0o2750 if group == WEB else 0o2770
 
 
 def _group(paths: layout.Layout, name: str) -> str:
@@ -98,11 +113,8 @@ def _folders(paths: layout.Layout) -> Iterator[Rule]:
     yield Rule(paths.configs, 0o750, group=paths.app)
     yield Rule(paths.statics, 0o750, group=WEB)
     for name in WRITABLE:
-        # The set-group-id bit hands new files to the group; the unit's umask keeps others out. The group may write, so
-        # that a change of app.user finds the way open for the release before it.
-        yield Rule(
-            paths.shared / name, 0o2770 if _group(paths, name) == paths.app else 0o2750, paths.user, _group(paths, name)
-        )
+        group = _group(paths, name)
+        yield Rule(paths.shared / name, _writable(group), paths.user, group)
 
 
 def _links(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
@@ -116,6 +128,13 @@ def _links(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
     yield paths.run / "gunicorn.sock", "../active/gunicorn.sock"
     for colour in layout.SLOTS:
         yield paths.slot(colour) / "gunicorn.sock", f"../../run/gunicorn-{colour}.sock"
+
+
+def _all_links(paths: layout.Layout) -> List[Path]:
+    """Return the links of the application's folder and of its slots."""
+    slots = [paths.slot(colour) for colour in layout.SLOTS]
+    found = (path for folder in (paths.home, paths.run, paths.shared, *slots) for path in folder.iterdir())
+    return [path for path in found if path.is_symlink()]
 
 
 def _itself(path: Path) -> Path:
@@ -143,6 +162,8 @@ def _inside(paths: layout.Layout) -> None:
             own_tree(release.source, owner="root", group=paths.app)
             own_tree(release.venv, owner="root", group=paths.app)
             own_tree(release.static, owner="root", group=WEB)
+    for path in _all_links(paths):
+        os.chown(path, *files.ids("root", "root"), follow_symlinks=False)
     for colour in layout.SLOTS:
         if paths.socket(colour).is_socket():
             own(paths.socket(colour), mode=0o660, owner=paths.user, group=WEB)

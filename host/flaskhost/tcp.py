@@ -32,33 +32,33 @@ def claim(paths: layout.Layout, port: Optional[int]) -> None:
                 f"flaskhost:app.tcp_port: {port} belongs to the application {facts['app']!r} on this host: "
                 "choose another port"
             )
+    if not _is_free(port):
+        raise Failure(
+            f"flaskhost:app.tcp_port: {port} is in use on this host{_holder(port)}: stop what listens there, or choose "
+            "another port; nothing was changed"
+        )
+
+
+def ensure(paths: layout.Layout, port: int, progress: Progress) -> None:
+    """Have the port open where the application runs."""
+    name = unit(paths.app, "socket")
+    if systemd.is_active(name) and _is_free(port):
+        # It is another one still. A running service holds it: the socket unit alone would not start anew.
+        systemd.systemctl("stop", name, unit(paths.app, "service"))
+    if systemd.is_active(f"{paths.app}.service") and not systemd.is_active(name):
+        systemd.systemctl("start", name)
+        progress.say(f"tcp: 127.0.0.1:{port} leads to the active release")
+
+
+def _is_free(port: int) -> bool:
+    """Tell whether nothing listens on a port; connections that have just ended do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise Failure(
-                f"flaskhost:app.tcp_port: {port} is in use on this host{_holder(port)} ({error.strerror}): "
-                "stop what listens there, or choose another port; nothing was changed"
-            ) from None
-
-
-def ensure(paths: layout.Layout, port: Optional[int], *, changed: bool, progress: Progress) -> None:
-    """Have the port open where the application runs, and closed where there shall be none.
-
-    Args:
-        paths: layout of the application.
-        port: that the stack asks for, or None.
-        changed: whether the socket's unit was.
-        progress: told what is done.
-    """
-    name = unit(paths.app, "socket")
-    # A running service holds the socket: a socket unit alone would not start anew.
-    if (port is None or changed) and systemd.is_active(name):
-        systemd.systemctl("stop", name, unit(paths.app, "service"))
-    if port is not None and systemd.is_active(f"{paths.app}.service") and not systemd.is_active(name):
-        systemd.systemctl("start", name)
-        progress.say(f"tcp: 127.0.0.1:{port} leads to the active release")
+        except OSError:
+            return False
+    return True
 
 
 def _is_ours(app: str, port: int) -> bool:

@@ -35,7 +35,7 @@ def listening(port: int) -> str:
 
 
 def test_a_port_is_opened_beside_a_running_application_and_a_second_run_changes_nothing(ready: Server) -> None:
-    """Promise: the units are there, and the port is claimed for whoever comes later."""
+    """Promise: the units are there, and systemd opens what they say."""
     (port,) = free_ports(1)
     ready.release()
     ready.set(f"facts/{SOCKET}", listening(port))
@@ -44,7 +44,24 @@ def test_a_port_is_opened_beside_a_running_application_and_a_second_run_changes_
     assert SOCKET in ready.active()
     assert f"ListenStream=127.0.0.1:{port}\n" in (ready.root / f"etc/systemd/system/{SOCKET}").read_text()
     assert "net-tools" in (ready.fakes / "packages").read_text()
-    twice(ready, lambda: ready.do(text))
+    with socket.create_server(("127.0.0.1", port)):
+        twice(ready, lambda: ready.do(text))
+
+
+def test_another_port_is_opened_also_after_a_kill(ready: Server) -> None:
+    """Promise: what counts is where something listens, not what a killed run has written."""
+    (port,) = free_ports(1)
+    ready.release()
+    ready.set(f"active/{SOCKET}")
+    ready.set(f"facts/{SOCKET}", listening(port))
+    text = scenario.plan(app__tcp_port=port).base
+    ready.do(text)
+    ready.calls()
+    ready.do(text)
+    assert [call for call in ready.acted() if "-tcp." in call] == [
+        f"systemctl stop {SOCKET} guestbook-gunicorn-tcp.service",
+        f"systemctl start {SOCKET}",
+    ]
 
 
 def test_a_port_that_is_not_wanted_any_more_is_closed_and_its_units_go(ready: Server) -> None:

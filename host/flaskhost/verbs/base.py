@@ -63,7 +63,8 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
             if not systemd.is_enabled(f"{asked.app}.service"):
                 systemd.systemctl("enable", "--quiet", f"{asked.app}.service")
             logs.ensure_journal(asked.app, changed=logs.journal(asked.app) in changed)
-        tcp.ensure(paths, asked["tcp_port"], changed=tcp.unit(asked.app, "socket") in changed, progress=progress)
+        if asked["tcp_port"]:
+            tcp.ensure(paths, asked["tcp_port"], progress)
         _remove_unused(paths.at("/etc/flaskhost"))
     return {"distribution": f"{name} {version}", "installed": installed}
 
