@@ -44,13 +44,15 @@ def ensure(paths: Layout, python: Python, uv: str, progress: Progress) -> Path:
         if complete.exists():
             return program
         progress.say(f"poetry: installing {version}")
-        variables = {**environment(), "UV_CACHE_DIR": f"{folder}/cache", "UV_LINK_MODE": "copy"}
+        # Not in the folder itself, which uv makes only where nothing is.
+        cache = folder.with_name(f".{folder.name}.cache")
+        variables = {**environment(), "UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "copy"}
         remove(folder)
         run([uv, "venv", "--quiet", "--python", on.program, str(folder)], env=variables)
         # Wheels only: what is built runs code of strangers, and this is root.
         words = [uv, "pip", "install", "--quiet", "--python", f"{folder}/bin/python", "--only-binary=:all:"]
         run([*words, "--require-hashes", "--no-deps", "-r", str(PINS)], timeout=INSTALL_SECONDS, env=variables)
-        remove(folder / "cache")
+        remove(cache)
         own_tree(folder, owner="root", group="root", readers="all")
         settle(folder)
         write(complete, "")

@@ -121,9 +121,10 @@ def _there(wish: Optional[str], uv: str) -> Optional[Python]:
         return system()
     program = shutil.which("python" + ".".join(wish.split(".")[:2]), path=PLACES)
     if program is None or not matches(_version(program), wish):
-        words = [uv, "python", "find", "--quiet", "--no-project", "--managed-python", wish]
+        # Not --quiet: then it does not say the path either. What it has to remark comes before that.
+        words = [uv, "python", "find", "--no-project", "--managed-python", wish]
         found = run(words, env=environment(), check=False)
-        program = found.stdout.strip() if found.returncode == 0 else None
+        program = found.stdout.strip().split("\n")[-1] if found.returncode == 0 else None
     return Python(program, _version(program)) if program else None
 
 
@@ -132,7 +133,7 @@ def _version(program: str) -> str:
 
 
 def _download(version: str, uv: str, mirror: Optional[str]) -> None:
-    words = [uv, "python", "install", "--quiet", "--no-bin", version]
+    words = [uv, "python", "install", "--no-bin", version]
     done = run(words, env=download_environment(mirror), timeout=DOWNLOAD_SECONDS, check=False)
     if done.returncode:
         place = mirror or "uv's download site"

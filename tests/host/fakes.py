@@ -98,6 +98,7 @@ venv*) mkdir -p "$last/bin"; printf '#!/bin/sh\\n' > "$last/bin/python"; chmod 7
     *poetry.txt) printf '#!/bin/sh\n%s' "$POETRY" > "$bin/poetry"; chmod 755 "$bin/poetry" ;;
     *) : > "$bin/gunicorn"; chmod 755 "$bin/gunicorn" ;;
     esac ;;
+"python find --quiet"*) exit 0 ;;
 "python find"*) [ -e "$FAKES/python-$last" ] && echo "$FAKES/python-$last" || exit 2 ;;
 "python install"*)
     echo "mirror: $UV_PYTHON_INSTALL_MIRROR$UV_PYTHON_DOWNLOADS_JSON_URL" >> "$FAKES/calls"

@@ -213,7 +213,8 @@ def _compile(release: releases.Release) -> None:
 
 def _in_source(release: releases.Release, words: List[str], seconds: int) -> subprocess.CompletedProcess[str]:
     """Run words in the source, as the builder."""
-    variables = {"PATH": release.path}
+    # Of those that fetch something, node alone brings authorities of its own.
+    variables = {"PATH": release.path, "NODE_EXTRA_CA_CERTS": python.BUNDLE}
     return builder.run_as(release.layout, words, cwd=release.source, seconds=seconds, environment=variables)
 
 
