@@ -132,9 +132,9 @@ def _links(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
 
 def _all_links(paths: layout.Layout) -> List[Path]:
     """Return the links of the application's folder and of its slots."""
-    slots = [paths.slot(colour) for colour in layout.SLOTS]
-    found = (path for folder in (paths.home, paths.run, paths.shared, *slots) for path in folder.iterdir())
-    return [path for path in found if path.is_symlink()]
+    slots = [paths.slot(place) for place in paths.places]
+    folders = (paths.home, paths.run, paths.shared, *slots)
+    return [path for folder in folders for path in folder.iterdir() if path.is_symlink()]
 
 
 def _itself(path: Path) -> Path:
