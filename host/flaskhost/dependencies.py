@@ -30,8 +30,8 @@ INCLUDE = re.compile(r"^(?:--requirement[ =]|--constraint[ =]|-r|-c)\s*(\S+)")
 # What installs a part of the source itself, as each kind of file writes it.
 # How setuptools, meson and make say that there is no compiler, or that it misses a header.
 COMPILER = re.compile(
-    r"command '\S*(?:gcc|cc|g\+\+|clang)\S*' failed|unable to execute '\S*(?:gcc|cc|g\+\+)'|Unknown compiler"
-    r"|(?:gcc|cc|g\+\+|make): (?:command )?not found|fatal error: \S+\.h: No such file"
+    r"(?:No such file or directory: |command |unable to execute )'\S*(?:cc|g\+\+|clang)'|Unknown compiler"
+    r"|(?:cc|g\+\+|make): (?:command )?not found|fatal error: \S+\.h: No such file"
 )
 LOCAL = re.compile(
     r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)|source = \{ (?:editable|directory|path) = "

@@ -105,9 +105,7 @@ def test_a_full_disk_is_no_defect(server: Server) -> None:
 
 def test_a_package_that_cannot_be_compiled_names_the_settings_that_help(ready: Server) -> None:
     """Promise: the compiler's words, and what to write into the stack file."""
-    ready.set(
-        "bin/uv", '#!/bin/sh\ncase "$*" in pip*) echo "error: command \'gcc\' failed: No such file"; exit 1;; esac\n'
-    )
-    (ready.paths.at("/usr/local/lib/flaskhost/uv-0.13.8/bin/uv")).write_text((ready.fakes / "bin/uv").read_text())
-    with pytest.raises(Failure, match=r"(?s)command 'gcc' failed.*has no compiler.*flaskhost:app\.compiler: true"):
+    uv = ready.root / "usr/local/lib/flaskhost/uv-0.13.8/bin/uv"
+    uv.write_text("#!/bin/sh\necho \"error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'\"; exit 1\n")
+    with pytest.raises(Failure, match=r"(?s)linux-gnu-gcc.*has no compiler.*flaskhost:app\.compiler: true"):
         ready.release("v1", until="prepare")
