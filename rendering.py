@@ -252,7 +252,10 @@ def _site(settings: Settings) -> str:
     files = {
         f"/etc/nginx/sites-available/{app.name}": text,
         # So that no application answers for names that are nobody's; the host enables it where it may.
-        "/etc/nginx/sites-available/flaskhost-default": _render("etc/nginx/sites-available/flaskhost-default.j2"),
+        **{
+            f"/etc/nginx/sites-available/{name}": _render(f"etc/nginx/sites-available/{name}.j2")
+            for name in ("flaskhost-default", "flaskhost-default-tls")
+        },
     }
     if len(web.domains) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in web.domains):
         files["/etc/nginx/conf.d/flaskhost-names.conf"] = _render("etc/nginx/conf.d/flaskhost-names.conf.j2")

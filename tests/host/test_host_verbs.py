@@ -590,8 +590,11 @@ def test_a_port_that_another_program_has_is_named_with_that_program(ready: Serve
     with pytest.raises(Failure, match=r"port 443 of this host is in use by haproxy \(pid 12\).*disable --now haproxy"):
         ready.do(scenario.plan().site)
     assert ready.tree() == before
+    ready.do(scenario.plan(web__https=False).site)
+    assert not (ready.root / "etc/nginx/sites-enabled/flaskhost-default-tls").is_symlink()
     ready.set("ss", line.format("nginx"))
     ready.do(scenario.plan().site)
+    assert (ready.root / "etc/nginx/sites-enabled/flaskhost-default-tls").is_symlink()
 
 
 def test_long_names_get_room_unless_the_host_gives_it(ready: Server) -> None:

@@ -16,7 +16,7 @@ from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run, succeeds
 from flaskhost.takeover import OURS
 
-CATCH_ALL = "flaskhost-default"
+CATCH_ALL = ("flaskhost-default", "flaskhost-default-tls")
 NAMES = "/etc/nginx/conf.d/flaskhost-names.conf"
 ROOM = re.compile(r"^\s*server_names_hash_bucket_size\s", re.MULTILINE)
 CERTIFICATE_DAYS = 825
@@ -24,6 +24,7 @@ RENEW_SECONDS = 30 * 24 * 3600
 LOG_BYTES = 256 * 1024
 # ` in FILE:LINE` at the end of what Nginx says of a file.
 NAMED = re.compile(r" in (/\S+:[0-9]+)")
+TLS = re.compile(r"^\s*listen\s[^;#]*\b443\b", re.MULTILINE)
 LISTEN = re.compile(r"^\s*listen (?:\[::\]:)?([0-9]+)", re.MULTILINE)
 HOLDER = re.compile(r'users:\(\("([^"]+)",pid=([0-9]+)')
 GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
@@ -91,7 +92,7 @@ def _free_ports(files: Dict[str, str]) -> None:
     Raises:
         Failure: somebody does; nothing was changed.
     """
-    wanted = {port for text in files.values() for port in LISTEN.findall(text)}
+    wanted = {port for name, text in files.items() if Path(name).name not in CATCH_ALL for port in LISTEN.findall(text)}
     # State, two queues, local address and port, peer, processes (ss(8)).
     for words in map(str.split, run(["ss", "-Hltnp"], check=False).stdout.splitlines()):
         holder = HOLDER.search(words[-1]) if len(words) > 5 and words[0] == "LISTEN" else None
@@ -118,26 +119,32 @@ def _write(paths: layout.Layout, files: Dict[str, str]) -> bool:
     for name, text in files.items():
         paths.at(name).parent.mkdir(exist_ok=True)
         changed = write(paths.at(name), text) or changed
-        if "/sites-available/" in name and not name.endswith(f"/{CATCH_ALL}"):
+        if "/sites-available/" in name and Path(name).name not in CATCH_ALL:
             changed = link(paths.at(name.replace("/sites-available/", "/sites-enabled/")), name) or changed
     return changed
 
 
 def catch_all(paths: layout.Layout) -> bool:
-    """Enable the site for names that are nobody's, unless another one claims them; return whether that changed.
+    """Enable the sites for names that are nobody's, unless another one claims them; return whether that changed.
 
-    Nginx takes one default_server an address, and an application without domains of its own wants every name.
+    Nginx takes one default_server an address, and an application without domains of its own wants every name. The port
+    of TLS may be another program's where no site wants it.
     """
     enabled = paths.at("/etc/nginx/sites-enabled")
-    at = enabled / CATCH_ALL
-    others = [enabled / os.readlink(path) if path.is_symlink() else path for path in enabled.iterdir() if path != at]
+    there = [path for path in enabled.iterdir() if path.name not in CATCH_ALL]
+    others = [enabled / os.readlink(path) if path.is_symlink() else path for path in there]
     texts = [paths.at(str(path)).read_text(errors="replace") for path in others if paths.at(str(path)).is_file()]
-    available = paths.at(f"/etc/nginx/sites-available/{CATCH_ALL}")
-    if not available.exists() or any("default_server" in text for text in texts):
-        was = at.is_symlink()
-        remove(at)
-        return was
-    return link(at, f"/etc/nginx/sites-available/{CATCH_ALL}")
+    claimed, tls = any("default_server" in text for text in texts), any(TLS.search(text) for text in texts)
+    changed = False
+    for name in CATCH_ALL:
+        at = enabled / name
+        available = f"/etc/nginx/sites-available/{name}"
+        if claimed or not paths.at(available).exists() or (name.endswith("-tls") and not tls):
+            changed = at.is_symlink() or changed
+            remove(at)
+        else:
+            changed = link(at, available) or changed
+    return changed
 
 
 def _logs(paths: layout.Layout) -> None:

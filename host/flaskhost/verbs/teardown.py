@@ -136,14 +136,16 @@ def _is_unit_of(path: Path, ours: re.Pattern[str]) -> bool:
 
 
 def _site(paths: layout.Layout) -> None:
-    """Take the site out of Nginx; the site for nobody's names goes with the last application."""
-    names = [paths.app, *([site.CATCH_ALL] if _is_last(paths) else [])]
+    """Take the site out of Nginx; what all applications share there goes with the last one."""
+    last = _is_last(paths)
+    names = [paths.app, *(site.CATCH_ALL if last else ())]
     gone = [paths.at(f"/etc/nginx/sites-{kind}/{name}") for name in names for kind in ("enabled", "available")]
+    gone += [paths.at(site.NAMES)] if last else []
     files = [path for path in gone if path.is_symlink() or (path.exists() and takeover.OURS in path.read_text())]
     for path in files:
         remove(path)
     # Where all applications are in development mode, there is no Nginx.
-    if site.CATCH_ALL not in names and paths.at("/etc/nginx").is_dir():
+    if not last and paths.at("/etc/nginx").is_dir():
         site.catch_all(paths)
     if files and systemd.is_active("nginx.service"):
         run(["nginx", "-t", "-q"])
