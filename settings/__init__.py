@@ -136,6 +136,11 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     yield from _logs(given, app)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
+    for name, value in env.items():
+        if isinstance(value, str) and value.startswith("\n"):
+            rule = "must not begin with a line end, for Pulumi loses one there where it is not encrypted"
+            fix = f"take it out, and set it with: ./pulumi config set --secret --path {NAMESPACE}:secrets.NAME"
+            yield given.problem(("env", name), rule, f"{fix} --stack {stack}")
     if secrets and not given.config.get("digest_key"):
         command = f'./pulumi config set --secret {NAMESPACE}:digest_key "$(openssl rand -hex 32)" --stack {stack}'
         yield Problem(("digest_key",), "must be given where there are secrets", NOTHING, f"make one with: {command}")

@@ -404,7 +404,8 @@ class Settings(Group):
     env: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
         default={},
         examples=[{"LOG_LEVEL": "INFO", "DATABASE_URL": "sqlite:////srv/shop/shared/data/shop.db"}],
-        description="Environment of the application, in plain text. A number that starts with 0 needs quotes.",
+        description="Environment of the application, in plain text. A number that starts with 0 needs quotes; a line "
+        "end at the very beginning of a value is lost by Pulumi here, and kept where the value is encrypted.",
     )
     secrets: Mapping[rules.EnvironmentName, rules.EnvironmentValue] = Field(
         default={},

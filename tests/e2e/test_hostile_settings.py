@@ -27,12 +27,19 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 ODD = '"it\'s" \\ `id` $HOME ${HOME} $$ 100% %i {a} {{ b }} ; # é 文 🎉 \u202e'
+
+
+def plain(value: str) -> bool:
+    """Tell whether a stack file holds a value as it is: Pulumi loses a line end at its beginning, if not encrypted."""
+    return len(value) < 10_000 and not value.startswith("\n")
+
+
 VALUES = {
-    **{f"ODD_{number}": value for number, value in enumerate(filter(is_kept, NASTY)) if len(value) < 10_000},
+    **{f"ODD_{number}": value for number, value in enumerate(filter(is_kept, NASTY)) if plain(value)},
     "ODD_ALL": "".join(filter(is_kept, NASTY[:-3])),
     "ODD_LONG": "x\"\\$%;{}'\n" * 1_000,
     "ODD_AROUND": "  a b\t ",
-    "ODD_LINES": "\n\n# one\nTWO=2\n\n",
+    "ODD_LINES": " \n\n# one\nTWO=2\n\n",
 }
 LABELS = ".".join(["label" * 12] * 4)
 LONG = f"{LABELS}.example"
@@ -46,7 +53,7 @@ few = hypothesis_settings(
 @pytest.fixture(scope="module")
 def deployed(stack: Stack) -> Stack:
     """Deploy the bundled application with odd text wherever a setting takes it."""
-    hidden = f"{secrets.token_hex(4)}{ODD}"
+    hidden = f"\n\n{secrets.token_hex(4)}{ODD}"
     stack.encrypt("secrets.ODD_SECRET", hidden)
     VALUES["ODD_SECRET"] = hidden
     script = f"printf %s {quoted(ODD)}"
@@ -119,7 +126,7 @@ def test_generated_environments_are_read_by_systemd_as_they_were_meant(deployed:
     @few
     @given(values=st.lists(TEXT.filter(is_kept), min_size=1, max_size=8))
     def check(values: list[str]) -> None:
-        wanted = {f"DRAWN_{number}": value for number, value in enumerate(values) if len(value) < 10_000}
+        wanted = {f"DRAWN_{number}": value for number, value in enumerate(values) if plain(value)}
         plan = rendering.plan(settings.load(changed(SMALLEST, "env", wanted), stack="prod"), scenario.resolved())
         put(deployed.host, "/run/drawn.env", document.parse(plan.environment).file("env"))
         unit = "systemd-run --quiet --wait --pipe --collect --property=EnvironmentFile=/run/drawn.env"

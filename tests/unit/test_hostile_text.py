@@ -135,12 +135,13 @@ def test_hostile_text_is_kept_exactly_or_refused(drawn: tuple[dict[str, Any], st
 
 @hypothesis_settings(deadline=None, max_examples=300)
 @given(values=st.lists(TEXT, min_size=1, max_size=4), hidden=st.booleans())
-@example(values=['\nend\n\nfile env\n    B="x"\n', "a\\", '"', " \t x "], hidden=False)
+@example(values=['x\nend\n\nfile env\n    B="x"\n', "a\\", '"', " \t x "], hidden=False)
 @example(values=['x\nOTHER="y"', "#", "\\\n", "${HOME} %i"], hidden=True)
 def test_values_of_the_environment_are_kept_exactly(values: list[str], *, hidden: bool) -> None:
     """Promise: what systemd refuses is refused here, and all else is what the application finds."""
     wanted = {f"NAME_{number}": value for number, value in enumerate(values)}
-    good = {name: value for name, value in wanted.items() if is_kept(value)}
+    # Pulumi loses a line end at the beginning of plain text.
+    good = {name: value for name, value in wanted.items() if is_kept(value) and (hidden or value[:1] != "\n")}
     config = {**SMALLEST, "secrets" if hidden else "env": wanted, "digest_key": scenario.KEY}
     if good != wanted or sum(len(value.encode()) for value in good.values()) > rules.LONGEST_ENVIRONMENT - 100:
         with pytest.raises(settings.ConfigurationError):

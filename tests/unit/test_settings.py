@@ -381,6 +381,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("env", {"ID": 2**53 + 1}, "must be text, and YAML reads this as a number"),
     ("env", {"A": None}, 'must be text (got null): write a text, or "" for an empty one'),
     ("env", {"A": ["x"]}, "must be text"),
+    ("env", {"A": "\n\na"}, "must not begin with a line end, for Pulumi loses one there"),
     ("env", {"A": "a\x00b"}, "must not hold control characters"),
     ("env", {"A": "a\rb"}, "must not hold control characters"),
     ("env", {"A": "a\x1b[0m"}, "must not hold control characters"),
@@ -777,7 +778,7 @@ def test_a_secret_is_never_in_a_message(
 @given(st.text())
 def test_an_environment_value_is_kept_exactly_or_refused(value: str) -> None:
     """Promise: hostile text keeps its meaning, or the setting is refused; it is never changed."""
-    bad = rules.has_control_characters(value) or not rules.is_unicode(value)
+    bad = rules.has_control_characters(value) or not rules.is_unicode(value) or value.startswith("\n")
     config = changed(SMALLEST, "env", {"A": value})
     if bad:
         assert problems(config)[0].startswith("flaskhost:env.A: must")
