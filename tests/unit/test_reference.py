@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 import settings
 from ops import reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WRITTEN = reference.FILE.read_text()
 HEAD, _, TABLES = WRITTEN.partition(reference.MARK)
@@ -80,3 +83,13 @@ HOST_KEY = settings.ExistingServer.model_fields["host_key"].examples[0]  # type:
 def test_the_hand_written_part_stays() -> None:
     """Only what is below the mark is written."""
     assert reference.written("# Mine\n" + reference.MARK + "old").startswith("# Mine\n" + reference.MARK)
+
+
+PAGES = [*reference.FILE.parents[1].glob("*.md"), *reference.FILE.parent.glob("*.md")]
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda page: page.name)
+def test_every_link_of_the_documentation_leads_to_a_file(file: Path) -> None:
+    """A page that was renamed takes its links along."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text())
+    assert [link for link in links if not (file.parent / link).exists()] == []
