@@ -188,11 +188,13 @@ def limit_words() -> list[str]:
 def systemd_words(engine: str) -> list[str]:
     """The words of `create` that let systemd be process 1.
 
-    podman knows systemd. Docker does not: privileged, a cgroup namespace of its own and tmpfs where systemd expects
-    them are what images with systemd are commonly run with there. (Not proven by a test of ours: no Docker there.)
+    podman knows systemd, which has to be able to mount: without CAP_SYS_ADMIN it leaves out what shields a unit's files
+    (ProtectSystem= and the like), and from version 255 on does not start such units at all. Docker does not know it:
+    privileged, a cgroup namespace of its own and tmpfs where systemd expects them are what images with systemd are
+    commonly run with there. (Not proven by a test of ours: no Docker there.)
     """
     if engine == "podman":
-        return ["--systemd=always"]
+        return ["--systemd=always", "--cap-add=SYS_ADMIN"]
     return ["--privileged", "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock", "--env=container=docker"]
 
 

@@ -79,7 +79,7 @@ def test_a_stopped_server_stays_stopped_until_asked() -> None:
 
 def test_podman_knows_systemd_and_docker_is_told() -> None:
     """Each engine has its own words for systemd as process 1, and none of the other's."""
-    assert engines.systemd_words("podman") == ["--systemd=always"]
+    assert engines.systemd_words("podman") == ["--systemd=always", "--cap-add=SYS_ADMIN"]
     assert "--privileged" in engines.systemd_words("docker")
     assert not any(word.startswith("--systemd") for word in engines.systemd_words("docker"))
 
