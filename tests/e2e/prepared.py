@@ -30,9 +30,9 @@ apt-get clean
 """What the verb `base` does on a bare host, without starting services: that happens when the image boots."""
 
 
-def ensure(engine: Engine) -> str:
-    """See to it that the image is there; the reference to run."""
-    base = image.ensure(engine, "auto")
+def ensure(engine: Engine, wanted: str = "auto") -> str:
+    """See to it that the image is there, of a distribution such as debian:11; the reference to run."""
+    base = image.ensure(engine, wanted)
     distribution = "ubuntu" if ":ubuntu-" in base else "debian"
     script = INSTALL.format(packages=" ".join(packages.wanted(distribution, (), compiler=True)))
     digest = hashlib.sha256(f"{base}\n{script}".encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from flaskhost import layout, locks, systemd
+from flaskhost import layout, locks, nginx, systemd
 from flaskhost.document import Document
 from flaskhost.files import directory, link, own, remove, write
 from flaskhost.progress import Progress
@@ -35,7 +35,9 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
     paths = layout.known(asked.app)
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
         _free_ports(asked.files)
-        files = {name: text for name, text in asked.files.items() if name != NAMES or not _names_have_room(paths)}
+        installed = nginx.version()
+        wanted = {name: nginx.worded(text, installed) for name, text in asked.files.items()}
+        files = {name: text for name, text in wanted.items() if name != NAMES or not _names_have_room(paths)}
         # Stands there from the first change until Nginx has loaded it: a killed try is made up for, and what it had
         # found is what a refused configuration goes back to. A reboot loads the files, and empties this folder.
         pending = paths.state / "site.pending"
