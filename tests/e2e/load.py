@@ -51,6 +51,7 @@ class Visitors:
 
     port: int
     rate: float = RATE
+    domain: str = "localhost"
     visits: list[Visit] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -119,7 +120,8 @@ class Visitors:
     async def _ask(self) -> tuple[int, str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._trusting)
         try:
-            writer.write(b"GET / HTTP/1.1\r\nHost: localhost:%d\r\nConnection: close\r\n\r\n" % self.port)
+            host = f"{self.domain}:{self.port}"
+            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = await reader.read()
         finally:
             writer.close()

@@ -156,3 +156,11 @@ def test_a_bastion_with_another_key_is_not_used(stack: Stack, way: Way, machine:
     assert machine.host.logins() == before
     stack.configure(server={"bastion": way.settings})
     stack.up()
+
+
+def test_destroy_goes_the_same_way(stack: Stack, machine: Machine) -> None:
+    """Through the bastion and with the password: what is left is what people have put there, and nobody's uploads."""
+    stack.destroy()
+    assert machine.host.run(f"ls /srv/{APP}/shared") == "data"
+    assert not machine.host.succeeds(f"ls /home/{ASKED}/.flaskhost")
+    assert not machine.host.succeeds("ls /usr/local/bin/flaskhost")
