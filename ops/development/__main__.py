@@ -24,7 +24,7 @@ from pulumi import automation
 
 from ops import demo
 from ops.demo import say
-from ops.development.connection import Login, Lost, Session, login, shell
+from ops.development.connection import Login, Lost, Refused, Session, login, shell
 from ops.development.files import Tree
 from ops.setup import stacks
 from ops.setup.errors import SetupError
@@ -185,13 +185,17 @@ class Watcher:
                     say(f"Errors show in the browser; the PIN of its debugger is {session.pin}.")
                 # What the server prints goes on to our standard output.
                 opened.start("log", self._app)
-                self._bring(session)
-                for changed in self._changes():
+                for number, changed in enumerate(self._changes()):
                     if not session.runs():
                         raise Lost("the connection was closed")  # noqa: TRY301 - one way out for all that is lost
-                    if (changed and self._bring(session)) or self._wants_deploy():
+                    # The first time in any case: only now every change is noticed, and some may have been before.
+                    if ((changed or number == 0) and self._bring(session)) or self._wants_deploy():
                         self._deploy()
                         return
+        except Refused as refused:
+            say(f"dev: {refused}\nThe next change, or Enter, deploys anew.")
+            next(changed for changed in self._changes() if changed or self._wants_deploy())
+            self._deploy()
         except Lost as lost:
             say(f"dev: {lost}: connecting again")
             time.sleep(PAUSE_SECONDS)
@@ -215,12 +219,11 @@ class Watcher:
             changes = self._tree.changes(session.files)
             if not changes:
                 return False
-            packed = self._tree.packed(changes.coming)
+            packed, coming = self._tree.packed(changes.coming)
         except (SourceError, OSError) as error:
             say(f"dev: {error}")
             return False
-        here = self._tree.listed()
-        answer = session.send(changes.gone, packed, {name: here[name] for name in changes.coming if name in here})
+        answer = session.send(changes.gone, packed, coming)
         now = time.strftime("%H:%M:%S")
         if "error" in answer:
             say(f"{now}  not taken: {answer['error']}")

@@ -27,6 +27,10 @@ class Lost(Exception):  # noqa: N818 - what has happened, and no mistake of the 
     """The session has ended; the text is the last that SSH or the server said."""
 
 
+class Refused(Lost):
+    """The server is there, and nothing runs on it that could be changed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Login:
     """How the stack's own steps log in, bastion included: the inputs of their connection, as the state holds them.
@@ -228,5 +232,6 @@ class Session:
         line = stream.readline()
         if not line.startswith(b"{"):
             # What ended it, in words: of ssh, sudo or flaskhost.
-            raise Lost(line.decode(errors="replace").strip() or "the connection was closed")
+            said = line.decode(errors="replace").strip() or "the connection was closed"
+            raise Refused(said) if said.startswith("error:") else Lost(said)
         return dict(json.loads(line))

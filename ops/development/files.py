@@ -63,12 +63,17 @@ class Tree:
         coming = sorted(name for name, digest in here.items() if there.get(name) != digest)
         return Changes(tuple(coming), tuple(sorted(set(there) - set(here))))
 
-    def packed(self, names: Iterable[str]) -> bytes:
-        """Return a tar file of these files and links; one that has gone meanwhile is left out."""
+    def packed(self, names: Iterable[str]) -> tuple[bytes, dict[str, str]]:
+        """Return a tar file of these files and links, and what stands for each of them.
+
+        They may change while this looks: what stands for one is that of what was packed, and one that has gone is left
+        out.
+        """
         file = io.BytesIO()
+        entries = list(sources.entries_of_folder(self.folder, names))
         with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            sources.add(tar, sources.entries_of_folder(self.folder, names))
-        return file.getvalue()
+            sources.add(tar, entries)
+        return file.getvalue(), {entry.name: standing_for(entry) for entry in entries}
 
     def _digest(self, name: str) -> str | None:
         try:

@@ -172,8 +172,9 @@ def tree(tmp_path: Path) -> Tree:
 def test_both_ends_count_files_alike(tree: Tree, tmp_path: Path) -> None:
     """Promise: what was sent is known to be there, so nothing is sent twice."""
     archive = tmp_path.parent / "changes.tar"
-    archive.write_bytes(tree.packed(tree.listed()))
-    assert host_sources.listed(archive) == tree.listed()
+    packed, standing = tree.packed(tree.listed())
+    archive.write_bytes(packed)
+    assert host_sources.listed(archive) == tree.listed() == standing
     assert tree.listed()["link"] == "-> app/views.py"
     assert tree.listed()["run.sh"].endswith("x")
     assert standing_for(Entry("a", b"one")) == tree.listed()["app/views.py"]
@@ -188,7 +189,7 @@ def test_only_what_is_different_is_sent(tree: Tree) -> None:
     (tree.folder / "link").unlink()
     changes = tree.changes(there)
     assert (changes.coming, changes.gone) == (("app/views.py", "run.sh"), ("link",))
-    with tarfile.open(fileobj=io.BytesIO(tree.packed(changes.coming))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(tree.packed(changes.coming)[0])) as tar:
         assert [name for name in tar.getnames() if tar.getmember(name).isreg()] == ["app/views.py", "run.sh"]
 
 
