@@ -503,3 +503,12 @@ def test_an_ssh_agent_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, tmp
         agent.bind(str(tmp_path / "gone"))
         agent.listen()
         configuration.refuse_dead_agent()
+
+
+def test_a_stack_in_development_mode_has_no_site_and_one_more_port() -> None:
+    """Promise: nothing stands before Flask's own server; everything else is the same tree."""
+    found = record(deploy(app__mode="development", server__app_port=5005))[0].found
+    assert not [name for name in found if name.endswith("-site")]
+    assert "ports={'5000': 5005}" in found["guestbook-container"].inputs["triggers"]
+    assert 'mode = "development"' in found["guestbook-release"].inputs["stdin"]
+    assert not [one for one in record(deploy())[0].found["guestbook-container"].inputs["triggers"] if "ports" in one]

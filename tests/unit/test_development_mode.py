@@ -138,7 +138,8 @@ def test_a_list_becomes_a_fence_that_the_unit_depends_on() -> None:
     assert "tcp dport 5000 ip saddr 192.0.2.0/24 accept\n" in files["fence.nft"]
     assert "tcp dport 5000 ip6 saddr 2001:db8::/32 accept\n" in files["fence.nft"]
     assert files["fence.nft"].index("accept\n") < files["fence.nft"].index("tcp dport 5000 reject with tcp reset")
-    assert "\nExecStartPre=+/usr/local/bin/flaskhost fence shop-dev\n" in files["flask.service"]
+    fence = "/usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/local/bin/flaskhost fence shop-dev"
+    assert f"\nExecStartPre=+{fence}\n" in files["flask.service"], "root runs nothing of the application's PATH"
     assert reader.parse(plan.switch)["networks"] == ["192.0.2.0/24", "2001:db8::/32"]
 
 
