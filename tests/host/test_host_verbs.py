@@ -573,6 +573,31 @@ def test_a_site_that_a_killed_try_has_written_is_loaded(ready: Server, monkeypat
     assert "systemctl reload nginx.service" in ready.acted()
 
 
+def test_a_name_that_another_site_claims_is_refused(ready: Server) -> None:
+    """Promise: Nginx would only warn, and answer for one of the two; the message names the setting and the site."""
+    other = ready.root / "etc/nginx/sites-enabled/other"
+    other.write_text("server {\n    server_name a.example www.guestbook.example;\n}\n")
+    before = ready.tree()
+    with pytest.raises(
+        Failure, match=r"web\.domains: www\.guestbook\.example is the name of another site.*enabled/other"
+    ):
+        ready.do(scenario.plan().site)
+    assert ready.tree() == before
+    ready.do(scenario.plan(web__domains=["guestbook.example"]).site)
+    ready.do(scenario.plan(web__domains=["guestbook.example"]).site)
+
+
+def test_two_applications_cannot_both_answer_for_every_name(ready: Server) -> None:
+    """Promise: who comes second is told to name the domains, before Nginx complains of a duplicate."""
+    text = "# made by flaskhost from templates/x\nserver {\n    listen 80 default_server;\n    server_name _;\n}\n"
+    (ready.root / "etc/nginx/sites-enabled/shop").write_text(text)
+    with pytest.raises(
+        Failure, match=r"web\.domains: must be given, since the application 'shop' of this host answers"
+    ):
+        ready.do(scenario.plan(web__domains=[]).site)
+    ready.do(scenario.plan().site)
+
+
 def test_a_broken_file_of_somebody_else_is_named_and_the_site_stays_as_it_was(ready: Server) -> None:
     """Promise: who reads the message knows which file to repair, and that it is not flaskhost's."""
     ready.do(scenario.plan().site)

@@ -27,6 +27,7 @@ NAMED = re.compile(r" in (/\S+:[0-9]+)")
 TLS = re.compile(r"^\s*listen\s[^;#]*\b443\b", re.MULTILINE)
 LISTEN = re.compile(r"^\s*listen (?:\[::\]:)?([0-9]+)", re.MULTILINE)
 HOLDER = re.compile(r'users:\(\("([^"]+)",pid=([0-9]+)')
+SERVER_NAME = re.compile(r"^\s*server_name\s([^;#]*);", re.MULTILINE)
 GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 
 
@@ -35,6 +36,7 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
     paths = layout.known(asked.app)
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
         _free_ports(asked.files)
+        _free_names(paths, asked["domains"])
         installed = nginx.version()
         wanted = {name: nginx.worded(text, installed) for name, text in asked.files.items()}
         files = {name: text for name, text in wanted.items() if name != NAMES or not _names_have_room(paths)}
@@ -104,6 +106,31 @@ def _free_ports(files: Dict[str, str]) -> None:
             raise Failure(
                 f"port {port} of this host is in use by {name} (pid {pid}), and Nginx needs it: end that program (a "
                 f"service: `systemctl disable --now {name}`), and run `pulumi up` again. Nothing was changed"
+            )
+
+
+def _free_names(paths: layout.Layout, domains: List[str]) -> None:
+    """See that no other site of the host claims a name of this one: Nginx would only warn, and leave one of them out.
+
+    Raises:
+        Failure: another one does; nothing was changed.
+    """
+    for path in sorted(paths.at("/etc/nginx/sites-enabled").iterdir()):
+        at = paths.at(os.readlink(path)) if path.is_symlink() else path
+        if path.name in (paths.app, "default", *CATCH_ALL) or not at.is_file():
+            continue
+        text = at.read_text(errors="replace")
+        names = {name for words in SERVER_NAME.findall(text) for name in words.split()}
+        both = sorted(names.intersection(domains))
+        if both:
+            raise Failure(
+                f"flaskhost:web.domains: {', '.join(both)} is the name of another site of this host ({path}): take it "
+                "out there, or choose another one. Nothing was changed"
+            )
+        if not domains and OURS in text.split("\n")[0] and "default_server" in text:
+            raise Failure(
+                f"flaskhost:web.domains: must be given, since the application {path.name!r} of this host answers for "
+                "every name (got nothing): name the domains of one of the two. Nothing was changed"
             )
 
 
