@@ -13,7 +13,7 @@ import settings
 from tests.components import scenario
 from tests.e2e.load import Visitors
 from tests.e2e.machine import Machine
-from tests.e2e.stack import GOOD, NEWER, Stack
+from tests.e2e.stack import BROKEN, GOOD, NEWER, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,11 +164,17 @@ def test_what_the_message_says_takes_the_server_over_without_a_lost_line_of_log(
     ]
     for command in dict.fromkeys(commands):
         host.run(command)
+    # As docs/sop.md says: uploads are put where they will be, whomever they belong to.
+    host.run(
+        f"mkdir -p {HOME}/shared/media/old && echo old > {HOME}/shared/media/old/picture && chmod -R go= {HOME}/shared"
+    )
     lines = int(host.run(f"grep -c '{OLD_LINE}' /var/log/{APP}/gunicorn-access.log"))
     assert lines > 0
     stack.deploy(GOOD)
     assert stack.site.version() == "1.0.0"
     assert host.run(f"curl -fs http://localhost:{PORT}/version") == "1.0.0"
+    assert stack.site.get("/media/old/picture").text == "old\n"
+    assert host.run(f"stat -c %U:%G {HOME}/shared/media/old/picture") == f"{APP}:www-data"
     assert host.run(f"readlink -f {HOME}/shared/logs") == f"/var/log/{APP}"
     assert int(host.run(f"grep -c '{OLD_LINE}' /var/log/{APP}/gunicorn-access.log")) == lines
     assert host.succeeds(f"grep 'GET /version' /var/log/{APP}/gunicorn-access.log")
@@ -203,6 +209,19 @@ def test_rotated_logs_lose_no_line(stack: Stack, host: Host) -> None:
     assert host.run(f"stat -L -c '%U:%G %a' {log} {log}.1").splitlines() == [f"{APP}:{APP} 640"] * 2
     host.run("systemctl start logrotate.service")
     assert host.run("systemctl is-enabled logrotate.timer") == "enabled"
+
+
+def test_a_broken_release_says_why_although_its_log_is_a_file(stack: Stack, host: Host) -> None:
+    """Gunicorn's errors are in the file and in the journal, so `up` shows the traceback and an operator finds it."""
+    stack.deploy(GOOD)
+    stack.configure(app={"version": BROKEN})
+    broken = stack.up(check=False)
+    stack.configure(app={"version": GOOD})
+    why = "ModuleNotFoundError: No module named 'statsd'"
+    assert why in broken.text, str(broken)
+    assert why in host.run(f"tail -n 400 /var/log/{APP}/gunicorn-error.log")
+    assert why in host.run(f"journalctl -q --no-pager -u {APP} --since=-1min")
+    assert host.run(f"curl -fs http://localhost:{PORT}/version") == "1.0.0"
 
 
 def test_a_port_in_use_is_named_with_its_holder_and_nothing_changes(stack: Stack, host: Host) -> None:
