@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Dict, Sequence
 
 from flaskhost.layout import Layout
-from flaskhost.shell import run
+from flaskhost.shell import Failure, run
 from flaskhost.systemd import GRACE_SECONDS, transient
 
 # Longer names than useradd(8) takes (32 characters) are cut; two that begin alike share the account, not the cache.
 LONGEST_NAME = 32
+
+
+# What systemd ends a unit with whose shields it could not set up (systemd.exec(5), "Process Exit Codes").
+NO_NAMESPACE = 226
 
 
 def account(app: str) -> str:
@@ -40,7 +44,7 @@ def run_as(  # noqa: PLR0913 - what a program is run with
     """Run words as the builder; whatever they leave running is ended with them.
 
     It reads the dependencies of releases through the application's group; what else that group may read is hidden. It
-    writes its working directory, its cache, a /tmp of its own, and nothing else but memory (/dev/shm).
+    writes its working directory, its cache, a /tmp and a /dev/shm of its own, and nothing else.
 
     Args:
         paths: layout of the application.
@@ -63,8 +67,16 @@ def run_as(  # noqa: PLR0913 - what a program is run with
             "ProtectSystem=strict",
             "ProtectHome=yes",
             f"ReadWritePaths={places}",
+            # Where a host cannot mount, systemd leaves the shields above out in silence; for this one it refuses.
+            "TemporaryFileSystem=/dev/shm:mode=1777",
             "PrivateTmp=yes",
             "NoNewPrivileges=yes",
         ],
     )
-    return run(unit, timeout=seconds + GRACE_SECONDS, check=False)
+    done = run(unit, timeout=seconds + GRACE_SECONDS, check=False)
+    if done.returncode == NO_NAMESPACE:
+        raise Failure(
+            "this host cannot shield secrets from what a build runs (systemd: NAMESPACE): a container needs leave to "
+            "mount (LXC: nesting=1), and what it said is in `journalctl -t systemd`"
+        )
+    return done

@@ -16,6 +16,8 @@ from ops.local_server import image
 from ops.local_server.engine import limit_words, remove_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ops.local_server.engine import Engine
 
 INSTALL = """set -eu
@@ -30,11 +32,17 @@ apt-get clean
 """What the verb `base` does on a bare host, without starting services: that happens when the image boots."""
 
 
-def ensure(engine: Engine, wanted: str = "auto") -> str:
-    """See to it that the image is there, of a distribution such as debian:11; the reference to run."""
+def ensure(engine: Engine, wanted: str = "auto", more: Sequence[str] = ()) -> str:
+    """See to it that the image is there, of a distribution such as debian:11; the reference to run.
+
+    Args:
+        engine: that keeps it.
+        wanted: image that it is made of.
+        more: packages beside the usual ones.
+    """
     base = image.ensure(engine, wanted)
     distribution = "ubuntu" if ":ubuntu-" in base else "debian"
-    script = INSTALL.format(packages=" ".join(packages.wanted(distribution, (), compiler=True)))
+    script = INSTALL.format(packages=" ".join(packages.wanted(distribution, more, compiler=True)))
     digest = hashlib.sha256(f"{base}\n{script}".encode()).hexdigest()[:12]
     reference = f"localhost/flaskhost/tests:{digest}"
     with image.only_one_at_a_time():

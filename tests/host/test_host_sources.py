@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import platform
+import subprocess
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import entry, layout, packages, poetry, python, releases
+from flaskhost import builder, entry, layout, packages, poetry, python, releases
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import stage
@@ -327,3 +328,11 @@ def test_migrations_know_the_entry_point(ready: Server) -> None:
     (call,) = [call for call in ready.calls() if call.startswith("systemd-run") and "echo upgraded" in call]
     folder = ready.paths.config(plan.release)
     assert call.index(f"EnvironmentFile=-{folder}/entry") < call.index(f"EnvironmentFile={folder}/env")
+
+
+def test_a_host_that_cannot_shield_secrets_builds_nothing(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: where systemd could not hide the environment, strangers' code is not run, and the message says why."""
+    refused = subprocess.CompletedProcess([], builder.NO_NAMESPACE, "", "")
+    monkeypatch.setattr(builder, "run", lambda *_, **__: refused)
+    with pytest.raises(Failure, match=r"this host cannot shield secrets from what a build runs"):
+        ready.release(until="prepare")

@@ -1,0 +1,252 @@
+"""Applications as teams hand them over: locks of uv and Poetry, a factory in run.py, manage.py, npm, an exact Python.
+
+One repository, one tag for each way; what a release is made of, the application says itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e import prepared
+from tests.e2e.host import APP, HOME
+
+if TYPE_CHECKING:
+    from ops.local_server.engine import Engine
+    from tests.e2e.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+FILES = Path(__file__).with_name("handed_over")
+CANARY = "canary-6b1f0c77d2"
+SHOP = """
+import importlib.metadata
+import platform
+
+from flask import Flask
+
+
+def create_app(note="made by a factory"):
+    app = Flask(__name__)
+    packages = sorted(one.metadata["Name"].lower() for one in importlib.metadata.distributions())
+
+    @app.get("/health")
+    def health():
+        return {"python": platform.python_version(), "packages": packages, "note": note}
+
+    return app
+"""
+MANAGE = """
+import argparse, os, pathlib
+
+parser = argparse.ArgumentParser()
+commands = parser.add_subparsers(required=True, dest="command")
+db = commands.add_parser("db").add_subparsers(required=True, dest="action")
+db.add_parser("upgrade")
+parser.parse_args()
+with open("/srv/guestbook/shared/data/migrations.log", "a") as log:
+    print("upgraded", os.environ["FLASK_APP"], os.environ["STAGE"], file=log)
+"""
+BUILD = """
+const fs = require("fs"), path = require("path"), ms = require("ms");
+const home = "/srv/guestbook", list = (folder) => { try { return fs.readdirSync(folder); } catch { return []; } };
+const read = [
+    ...list(home + "/config").map((one) => `${home}/config/${one}/env`),
+    ...list("/proc").filter((one) => /^[0-9]+$/.test(one) && one != process.pid).map((one) => `/proc/${one}/environ`),
+    home + "/active/env", home + "/shared/.env", home + "/shared/data/migrations.log", home + "/releases.log",
+    "/etc/flaskhost/guestbook/environments", "/etc/flaskhost/guestbook/git", "/etc/shadow", "/root/.ssh",
+];
+const written = [
+    home + "/x", home + "/releases/x", home + "/venvs/x", home + "/app/x", home + "/venv/x", home + "/venv/bin/python",
+    home + "/shared/media/x", home + "/run/x", "/usr/local/bin/x", "/etc/x", "/opt/x", "/var/lib/x", "/home/x",
+];
+const did = (act) => (place) => { try { act(place); return true; } catch { return false; } };
+const look = (place) => fs.statSync(place).isDirectory() ? fs.readdirSync(place) : fs.readFileSync(place);
+const proof = {
+    read: read.filter(did(look)),
+    written: written.filter(did((place) => fs.appendFileSync(place, "x"))),
+    environment: Object.values(process.env).join(" "),
+    day: ms("1d"),
+};
+fs.mkdirSync("shop/static", { recursive: true });
+fs.writeFileSync("shop/static/proof.json", JSON.stringify(proof));
+"""
+RELEASES: dict[str, dict[str, str]] = {
+    "uv": {"run.py": "from shop import create_app\n\nif __name__ == '__main__':\n    create_app().run()\n"},
+    "poetry": {"app.py": "from shop import create_app\n\napp = create_app('made by app.py')\n"},
+    "manage": {
+        "wsgi.py": "from shop import create_app\n\napplication = create_app('made by wsgi.py')\n",
+        "manage.py": MANAGE,
+        "requirements.txt": "flask==3.1.2\n",
+    },
+    "npm": {
+        "wsgi.py": "from shop import create_app\n\napp = create_app('built by npm')\n",
+        "requirements.txt": "flask==3.1.2\n",
+        "package.json": json.dumps(
+            {"name": "shop", "scripts": {"build": "node build.js"}, "devDependencies": {"ms": "2.1.3"}}
+        ),
+        "build.js": BUILD,
+    },
+    "nothing": {"server.py": "from shop import create_app\n", "requirements.txt": "flask==3.1.2\n"},
+}
+BORROWED = {
+    "uv": {"uv.toml": "pyproject.toml", "uv.lock": "uv.lock"},
+    "poetry": {"poetry.toml": "pyproject.toml", "poetry.lock": "poetry.lock"},
+    "npm": {"package-lock.json": "package-lock.json"},
+}
+# A Python of the host's own, made to say another patch release: no site that has real ones can be relied on here.
+MIRROR = """
+set -eu
+mkdir -p /srv/mirror && cd /srv/mirror && mkdir -p python/bin python/lib
+cp -rL /usr/lib/{name} python/lib/ 2> /dev/null || true
+rm -rf python/lib/{name}/test python/lib/{name}/config-* python/lib/{name}/sitecustomize.py
+python3 - <<'END'
+import hashlib, json, pathlib, platform, tarfile
+binary = pathlib.Path("/usr/bin/{name}").read_bytes()
+old, new = b"{system}" + bytes(1), b"{exact}" + bytes(1)
+assert old in binary
+pathlib.Path("python/bin/{name}").write_bytes(binary.replace(old, new))
+pathlib.Path("python/bin/{name}").chmod(0o755)
+pathlib.Path("python/bin/python3").symlink_to("{name}")
+with tarfile.open("cpython.tar.gz", "w:gz", compresslevel=1) as tar:
+    tar.add("python")
+digest = hashlib.sha256(pathlib.Path("cpython.tar.gz").read_bytes()).hexdigest()
+machine, (major, minor, patch) = platform.machine(), map(int, "{exact}".split("."))
+one = dict(name="cpython", arch=dict(family=machine, variant=None), os="linux", libc="gnu", major=major, minor=minor,
+           patch=patch, prerelease="", url="file:///srv/mirror/cpython.tar.gz", sha256=digest, variant=None, build="1")
+pathlib.Path("pythons.json").write_text(json.dumps({{f"cpython-{exact}-linux-{{machine}}-gnu": one}}))
+END
+"""
+
+
+@pytest.fixture(scope="module")
+def server_image(container_engine: Engine) -> str:
+    """Take an image with npm on it: that are some hundred packages of Debian's, and apt is not what this is about."""
+    return prepared.ensure(container_engine, more=("nodejs", "npm"))
+
+
+def git(folder: Path, *words: str) -> None:
+    """Run git as somebody."""
+    who = {f"GIT_{role}_{what}": "test@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, env={**os.environ, **who})
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository with a tag for each way of handing an application over."""
+    folder = tmp_path_factory.mktemp("repository") / "shop"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    for tag, files in RELEASES.items():
+        git(folder, "checkout", "-q", "--orphan", f"branch-{tag}")
+        git(folder, "rm", "-r", "-q", "-f", "--ignore-unmatch", ".")
+        borrowed = {name: (FILES / kept).read_text() for kept, name in BORROWED.get(tag, {}).items()}
+        (folder / "shop").mkdir(exist_ok=True)
+        for name, text in {"shop/__init__.py": SHOP, **files, **borrowed}.items():
+            (folder / name).write_text(text)
+        if tag == "nothing":
+            (folder / "shop/__init__.py").write_text(SHOP.replace("create_app", "make_shop"))
+        git(folder, "add", "--all")
+        git(folder, "commit", "-q", "--no-gpg-sign", "-m", tag)
+        git(folder, "tag", "--no-sign", tag)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Stack, repository: Path) -> Stack:
+    """Return the stack with the repository as its source, and a secret that no build may see."""
+    stack.encrypt("secrets.CANARY", CANARY)
+    stack.configure(app={"source": {"repository": str(repository)}, "static": None}, env={"STAGE": "tests"})
+    return stack
+
+
+def health(shop: Stack) -> dict[str, Any]:
+    """Return what the application says of itself."""
+    return dict(json.loads(shop.site.get("/health").text))
+
+
+def test_uv_lock_and_a_factory_in_run_py(shop: Stack) -> None:
+    """What the lock names is there, developers' packages are not; the entry point needs no setting."""
+    run = shop.deploy("uv")
+    assert "entry point: run:create_app()" in run.text
+    assert "dependencies: installing uv.lock with uv for Python 3." in run.text
+    said = health(shop)
+    assert said["note"] == "made by a factory"
+    assert {"flask", "werkzeug", "gunicorn"} <= set(said["packages"])
+    assert not {"iniconfig", "shop"} & set(said["packages"])
+
+
+def test_poetry_lock_and_an_object_in_app_py(shop: Stack) -> None:
+    """Poetry itself reads its lock, on the host, from wheels that are pinned; what runs has no Poetry."""
+    run = shop.deploy("poetry")
+    assert "entry point: app:app" in run.text
+    assert "poetry: installing" in run.text
+    said = health(shop)
+    assert said["note"] == "made by app.py"
+    assert {"flask", "gunicorn"} <= set(said["packages"])
+    assert not {"iniconfig", "poetry"} & set(said["packages"])
+    owners = shop.host.run("find /usr/local/lib/flaskhost/poetry-* ! -user root -o -perm /022 ! -type l | wc -l")
+    assert owners == "0"
+
+
+def test_manage_py_brings_the_database_up_to_date(shop: Stack) -> None:
+    """`python manage.py db upgrade` is found, runs once as the application, and knows environment and entry point."""
+    assert "migrations: python manage.py db upgrade" in shop.deploy("manage").text
+    log = f"{HOME}/shared/data/migrations.log"
+    assert shop.host.run(f"cat {log}") == "upgraded wsgi:application tests"
+    assert shop.host.run(f"stat -c %U {log}") == APP
+    assert health(shop)["note"] == "made by wsgi.py"
+
+
+def test_npm_builds_without_a_way_to_secrets_or_to_anything_else(shop: Stack) -> None:
+    """The build runs what it fetched from the registry; it reads no environment, and writes nothing but its source."""
+    shop.configure(
+        app={"build": "npm ci && npm run build", "static": "shop/static", "packages": ["nodejs", "npm"]},
+    )
+    shop.deploy("npm")
+    proof = json.loads(shop.site.get("/static/proof.json").text)
+    assert proof["day"] == 86_400_000
+    own = [place for place in proof["read"] if place.startswith("/proc/")]
+    assert [place for place in proof["read"] if place not in own] == []
+    assert len(own) < 5, "its own processes at most: npm and its shell"
+    assert proof["written"] == []
+    assert CANARY not in json.dumps(proof)
+    assert health(shop)["note"] == "built by npm"
+    assert shop.host.run(f"find {HOME}/app/ ! -user root | wc -l") == "0"
+    shop.configure(app={"build": None, "static": None, "packages": None})
+
+
+def test_the_exact_python_of_the_version_file_comes_from_the_mirror(shop: Stack, repository: Path) -> None:
+    """.python-version is honoured; uv downloads into a folder of root's, and the application runs on it."""
+    system = shop.host.run("python3 -c 'import platform; print(platform.python_version())'")
+    exact = system[:-1] + ("8" if system.endswith("9") else "9")
+    name = "python" + ".".join(system.split(".")[:2])
+    shop.host.run(MIRROR.format(name=name, system=system, exact=exact))
+    git(repository, "checkout", "-q", "manage")
+    (repository / ".python-version").write_text(f"{exact}\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "-q", "--no-gpg-sign", "-m", "python")
+    git(repository, "tag", "--no-sign", "python")
+    shop.configure(app={"python_mirror": "file:///srv/mirror/pythons.json"})
+    assert f"python: this host has no {exact}, uv downloads it" in shop.deploy("python").text
+    assert health(shop)["python"] == exact
+    program = shop.host.run(f"readlink -f {HOME}/venv/bin/python")
+    assert program.startswith(f"/usr/local/lib/flaskhost/python/cpython-{exact}-")
+    assert shop.host.run(f"stat -c '%U %A' {program}") == "root -rwxr-xr-x"
+
+
+def test_a_source_without_entry_point_reaches_nobody(shop: Stack) -> None:
+    """The message says what was looked for, and where to name it; the release before serves on."""
+    active, before = shop.host.active(), health(shop)
+    shop.configure(app={"version": "nothing"})
+    failed = shop.up(check=False)
+    assert not failed.succeeded
+    assert "flaskhost:app.wsgi: no entry point is in the source (looked for app, application" in failed.text
+    assert "shop/__init__.py" in failed.text
+    assert shop.host.active() == active
+    assert health(shop) == before
