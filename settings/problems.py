@@ -42,6 +42,7 @@ EXAMPLES: dict[Place, str] = {
     ("server", "bastion", "address"): "write the bastion's name or IP address",
     ("app",): "write at least name and source below flaskhost:app",
     ("app", "name"): "write a name such as guestbook",
+    ("app", "user"): "write www-data, or leave it out for an account of the application's own",
     ("app", "source"): "write repository: or folder: below it",
     ("app", "source", "repository"): "write a repository, or a folder instead",
 }
