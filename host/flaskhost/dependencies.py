@@ -23,6 +23,13 @@ DEVELOPMENT = "requirements-dev.txt"
 PROJECT = "pyproject.toml"
 # With it Flask's reloader notices a change at once, instead of looking each second.
 WATCHDOG = "watchdog>=3,<7"
+# It logs each look at a folder as DEBUG, which is the level that many an application has in development. Python runs
+# such a line when it starts (site module, "path configuration files").
+QUIET = """
+import pathlib, sysconfig
+line = "import logging; logging.getLogger('watchdog').setLevel('INFO')\\n"
+pathlib.Path(sysconfig.get_path("purelib"), "flaskhost-quiet-watchdog.pth").write_text(line)
+"""
 BUILD_SECONDS = 1800
 # Written last: a folder without it is what a killed build left behind.
 COMPLETE = ".complete"
@@ -162,6 +169,7 @@ def _install(  # noqa: PLR0913 - what the environment is made of
         build(*pip, *(word for name in names for word in ("-r", name)))
     if asked.development:
         build(*pip, WATCHDOG)
+        build(str(venv / "bin" / "python"), "-c", QUIET)
     elif not (venv / "bin" / "gunicorn").exists():
         build(*pip, f"gunicorn=={asked.gunicorn}")
 

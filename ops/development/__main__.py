@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -57,6 +58,9 @@ def main(words: list[str]) -> int:
         commands.add_parser(name).add_argument("--stack", default=STACK, help="a stack in development mode")
     commands.choices["up"].add_argument("--folder", help="the application's source; default: the stack's own")
     asked = parser.parse_args(words)
+    # Also where whoever started this ignores it, as a shell does for what it has put into the background.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     try:
         development = Development(asked.stack)
         if asked.command == "down":

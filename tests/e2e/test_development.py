@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import queue
 import shutil
 import signal
@@ -46,7 +47,7 @@ class Folder:
         stack.configure(
             server={"app_port": self.port},
             app={"source": None, "version": None, "gunicorn": None, "static": None, "mode": "development"},
-            env={"SESSION_COOKIE_SECURE": "false"},
+            env={"SESSION_COOKIE_SECURE": "false", "LOG_LEVEL": "DEBUG"},
         )
         stack.configure(app={"source": {"folder": str(folder)}})
 
@@ -208,10 +209,13 @@ def test_a_saved_file_is_answered_within_two_seconds(folder: Folder, watching: W
         saved = folder.replace("guestbook/views.py", code[number], code[number + 1])
         took.append(folder.answers(f'"edit": {number}', "/health") - saved)
     sys.stderr.write(f"seconds from save to answer: {' '.join(f'{seconds:.2f}' for seconds in took)}\n")
-    # The median: what else the machine does meanwhile is no part of the promise.
-    assert statistics.median(took[:3]) < MOST_SECONDS, (took, watching.text)
-    assert statistics.median(took[3:]) < MOST_SECONDS, (took, watching.text)
-    assert "Restarting with watchdog" in folder.stack.host.run(f"journalctl -q -u {UNIT} -o cat")
+    # What else the machine does meanwhile is no part of it: the median, and more time where others wait for cores.
+    limit = MOST_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert statistics.median(took[:3]) < limit, (took, watching.text)
+    assert statistics.median(took[3:]) < limit, (took, watching.text)
+    log = folder.stack.host.run(f"journalctl -q -u {UNIT} -o cat")
+    assert "Restarting with watchdog" in log
+    assert "DEBUG watchdog" not in log, "it says too much to be read, and the journal drops what is too much"
 
 
 def test_an_error_shows_its_traceback_in_the_browser_and_an_edit_heals_it(folder: Folder, watching: Watching) -> None:
