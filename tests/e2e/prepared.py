@@ -42,7 +42,11 @@ def ensure(engine: Engine, wanted: str = "auto", more: Sequence[str] = ()) -> st
     """
     base = image.ensure(engine, wanted)
     distribution = "ubuntu" if ":ubuntu-" in base else "debian"
-    script = INSTALL.format(packages=" ".join(packages.wanted(distribution, more, compiler=True)))
+    return derived(engine, base, INSTALL.format(packages=" ".join(packages.wanted(distribution, more, compiler=True))))
+
+
+def derived(engine: Engine, base: str, script: str) -> str:
+    """See to it that there is an image in which a script has run once, as root; the reference to run."""
     digest = hashlib.sha256(f"{base}\n{script}".encode()).hexdigest()[:12]
     reference = f"localhost/flaskhost/tests:{digest}"
     with image.only_one_at_a_time():
