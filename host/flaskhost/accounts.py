@@ -18,11 +18,17 @@ def number(name: str) -> int:
     return int(line.split(":")[2]) if line.count(":") >= 6 else 0
 
 
-def ensure(app: str, home: str, progress: Progress) -> None:
+def ensure(app: str, user: str, home: str, progress: Progress) -> None:
     """Have the application's user and its builder, each with a group of its own.
 
     The application's has a shell, since operators become it (reference: deployment-sop.txt, section 5, step 3), and
     no password.
+
+    Args:
+        app: name of the application and of its account.
+        user: whom it runs as, who reads what the builder has built.
+        home: the application's folder.
+        progress: told what was made.
     """
     nologin = "/usr/sbin/nologin"
     for name, place, shell in ((app, home, "/bin/bash"), (builder.account(app), builder.home(app), nologin)):
@@ -31,6 +37,8 @@ def ensure(app: str, home: str, progress: Progress) -> None:
             run([*words, name])
             progress.say(f"account: made {name}")
     _home(app, home, progress)
+    if builder.account(app) not in run(["id", "-nG", user], check=False).stdout.split():
+        run(["usermod", "--append", "--groups", builder.account(app), user])
 
 
 def _home(app: str, home: str, progress: Progress) -> None:

@@ -93,7 +93,7 @@ def ensure(  # noqa: PLR0913 - what the environment is made of
     account = builder.account(paths.app)
     directory(venv, mode=0o700, owner=account, group=account)
     _install(paths, venv, source, file, asked, uv, progress)
-    own_tree(venv, owner="root", group=paths.app)
+    own_tree(venv, owner="root", group=account)
     settle(venv)
     write(venv / COMPLETE, identity, mode=0o640, group=paths.app)
     return name

@@ -160,7 +160,7 @@ def _inside(paths: layout.Layout) -> None:
         # One that is being prepared belongs to its builder.
         if release.is_prepared():
             own_tree(release.source, owner="root", group=paths.app)
-            own_tree(release.venv, owner="root", group=paths.app)
+            own_tree(release.venv, owner="root", group=builder.account(paths.app))
             own_tree(release.static, owner="root", group=WEB)
     for path in _all_links(paths):
         os.chown(path, *files.ids("root", "root"), follow_symlinks=False)

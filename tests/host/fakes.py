@@ -119,6 +119,8 @@ SCRIPTS = {
     "dpkg": "exit 0\n",
     "getent": 'grep -qx "$2" "$FAKES/accounts"\n',
     "useradd": 'for last; do :; done; echo "$last" >> "$FAKES/accounts"\n',
+    "id": 'cat "$FAKES/groups" 2>/dev/null || :\n',
+    "usermod": '[ "$1" != --append ] || echo "$3" >> "$FAKES/groups"\n',
     "ss": 'cat "$FAKES/ss" 2>/dev/null || :\n',
     "nginx": NGINX,
     "runuser": RUNUSER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import platform
-import subprocess
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -330,9 +329,19 @@ def test_migrations_know_the_entry_point(ready: Server) -> None:
     assert call.index(f"EnvironmentFile=-{folder}/entry") < call.index(f"EnvironmentFile={folder}/env")
 
 
-def test_a_host_that_cannot_shield_secrets_builds_nothing(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: where systemd could not hide the environment, strangers' code is not run, and the message says why."""
-    refused = subprocess.CompletedProcess([], builder.NO_NAMESPACE, "", "")
-    monkeypatch.setattr(builder, "run", lambda *_, **__: refused)
-    with pytest.raises(Failure, match=r"this host cannot shield secrets from what a build runs"):
-        ready.release(until="prepare")
+def test_the_builder_is_in_no_group_of_the_application(ready: Server) -> None:
+    """Promise: owners and modes alone keep environments from strangers' code, also where a host can mount nothing."""
+    ready.calls()
+    ready.release(app__build="true")
+    builds = [call for call in ready.calls() if call.startswith("systemd-run") and "User=guestbook_build" in call]
+    assert builds
+    assert not any("SupplementaryGroups" in call for call in builds)
+    assert (ready.fakes / "groups").read_text() == "guestbook_build\n"
+
+
+def test_two_applications_with_long_names_have_two_builders() -> None:
+    """Promise: neither reads what the other has built; a name that useradd takes."""
+    one, two = (builder.account("a" * 30 + end) for end in ("x", "y"))
+    assert one != two
+    assert len(one) == len(two) == builder.LONGEST_NAME
+    assert builder.account("guestbook") == "guestbook_build"

@@ -52,7 +52,7 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
             wanted.remove("nginx")
         installed = packages.install(wanted, progress)
         progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
-        accounts.ensure(asked.app, str(paths.home), progress)
+        accounts.ensure(asked.app, paths.user, str(paths.home), progress)
         owners.folders(paths)
         logs.ensure_folder(paths, progress)
         uv = _uv(asked["uv"], asked.file("uv.txt"), progress)
