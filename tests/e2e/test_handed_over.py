@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ops.setup.environment import find_uv, uv_environment
+from ops.setup.progress import Step
 from tests.e2e import prepared
 from tests.e2e.host import APP, HOME
 
@@ -95,7 +98,7 @@ RELEASES: dict[str, dict[str, str]] = {
     "nothing": {"server.py": "from shop import create_app\n", "requirements.txt": "flask==3.1.2\n"},
 }
 BORROWED = {
-    "uv": {"uv.toml": "pyproject.toml", "uv.lock": "uv.lock"},
+    "uv": {"uv.toml": "pyproject.toml"},
     "poetry": {"poetry.toml": "pyproject.toml", "poetry.lock": "poetry.lock"},
     "npm": {"package-lock.json": "package-lock.json"},
 }
@@ -136,6 +139,13 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, env={**os.environ, **who})
 
 
+def lock(folder: Path) -> None:
+    """Write uv.lock, as a team does before it commits; one that was kept here would name somebody's package index."""
+    with Step("tests", "locking packages") as step:
+        words = [find_uv(step), "lock", "--quiet", "--python", sys.executable]
+    subprocess.run(words, cwd=folder, check=True, env=uv_environment())
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a repository with a tag for each way of handing an application over."""
@@ -151,6 +161,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).write_text(text)
         if tag == "nothing":
             (folder / "shop/__init__.py").write_text(SHOP.replace("create_app", "make_shop"))
+        if tag == "uv":
+            lock(folder)
         git(folder, "add", "--all")
         git(folder, "commit", "-q", "--no-gpg-sign", "-m", tag)
         git(folder, "tag", "--no-sign", tag)
