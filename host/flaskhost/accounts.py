@@ -33,8 +33,9 @@ def ensure(app: str, user: str, home: str, progress: Progress) -> None:
     nologin = "/usr/sbin/nologin"
     for name, place, shell in ((app, home, "/bin/bash"), (builder.account(app), builder.home(app), nologin)):
         if not succeeds(["getent", "passwd", name]):
-            words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", place, "--shell", shell]
-            run([*words, name])
+            # A group of that name may be left over, and useradd(8) makes no user beside it unless it is named.
+            group = ("--gid", name) if succeeds(["getent", "group", name]) else ("--user-group",)
+            run(["useradd", "--system", *group, "--no-create-home", "--home-dir", place, "--shell", shell, name])
             progress.say(f"account: made {name}")
     _home(app, home, progress)
     if builder.account(app) not in run(["id", "-nG", user], check=False).stdout.split():

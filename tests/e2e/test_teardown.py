@@ -91,7 +91,7 @@ def test_destroy_removes_all_but_what_people_have_put_there(destroyed: Run, firs
     assert host.run(f"ls {HOME} {HOME}/shared").split() == [f"{HOME}:", "shared", f"{HOME}/shared:", "data", "media"]
     assert host.run(f"systemctl list-units --all --no-legend '{APP}*'") == ""
     assert not host.succeeds(f"pgrep -u {APP}")
-    assert not host.succeeds(f"getent passwd {APP}_build")
+    assert not host.succeeds(f"getent passwd {APP}_build || getent group {APP}_build")
     assert host.run("systemctl is-active nginx") == "active"
     assert f"kept: {HOME}/shared/data (1 file, " in destroyed.text
     assert f"kept: {HOME}/shared/media (1 file, {len(PICTURE)} bytes)" in destroyed.text
@@ -175,7 +175,7 @@ def test_with_purge_nothing_is_left(stack: Stack, first: Machine) -> None:
     gone = stack.destroy()
     assert "with all of its data" in gone.text
     assert left(first.host) == []
-    assert not first.host.succeeds(f"getent passwd {APP} || getent group {APP}")
+    assert not first.host.succeeds(f"getent passwd {APP} || getent group {APP} {APP}_build")
     assert not first.host.succeeds(f"ls -d {HOME} /var/log/nginx/{APP}*")
 
 

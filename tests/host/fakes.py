@@ -111,14 +111,22 @@ POETRY = """
 echo "poetry $*" >> "$FAKES/calls"
 for word; do case $word in --output=*) echo "flask==3.0.0" > "${word#*=}" ;; esac; done
 """
+# No line of an account is printed: its number could be one of this machine.
+GETENT = """
+case $1 in
+group) [ -e "$FAKES/group-$2" ] ;;
+*) grep -qx "$2" "$FAKES/accounts" ;;
+esac
+"""
 GPG = 'cat "$FAKES/gpg" 2>/dev/null || :\n'
 SCRIPTS = {
     "systemctl": SYSTEMCTL,
     "dpkg-query": DPKG_QUERY,
     "apt-get": APT_GET,
     "dpkg": "exit 0\n",
-    "getent": 'grep -qx "$2" "$FAKES/accounts"\n',
-    "useradd": 'for last; do :; done; echo "$last" >> "$FAKES/accounts"\n',
+    "getent": GETENT,
+    "useradd": 'for last; do :; done; echo "$last" >> "$FAKES/accounts"; rm -f "$FAKES/group-$last"\n',
+    "groupdel": 'rm "$FAKES/group-$1"\n',
     "id": 'cat "$FAKES/groups" 2>/dev/null || :\n',
     "usermod": '[ "$1" != --append ] || echo "$3" >> "$FAKES/groups"\n',
     "ss": 'cat "$FAKES/ss" 2>/dev/null || :\n',

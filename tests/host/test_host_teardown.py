@@ -67,6 +67,14 @@ def test_the_plan_has_a_claim_for_hosts_that_stay_only() -> None:
     assert document.parse(scenario.plan(None, "other", **EXISTING).teardown)["token"] != one["token"]
 
 
+def test_the_group_that_userdel_leaves_goes_as_well(deployed: Server) -> None:
+    """Promise: nothing is in the way of a next deploy; userdel(8) keeps a group that another account is in."""
+    deployed.set("group-guestbook_build")
+    claim(text())
+    deployed.do(text())
+    assert not (deployed.fakes / "group-guestbook_build").exists()
+
+
 def test_what_people_have_put_there_stays_and_everything_else_goes(deployed: Server) -> None:
     """Promise: units, site, code, environment, certificates, command; the result says what is kept, and where."""
     claim(text())

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 HOST = Path(__file__).parents[2] / "host"
 # A flaskhost whose `environment` does what the document says: it writes, waits, fails or prints.
 PROGRAM = f"""#!{sys.executable} -IXutf8
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a session of sshd, also where the tests were started by nohup(1)
 sys.path.insert(0, {str(HOST)!r})
 from pathlib import Path
 from flaskhost import __main__, transient

@@ -60,6 +60,16 @@ def test_base_sets_up_the_layout_and_a_second_run_changes_nothing(server: Server
     twice(server, lambda: server.do(text))
 
 
+def test_a_group_without_its_user_is_taken(server: Server) -> None:
+    """Promise: what a removed account has left does not keep the application from this host."""
+    server.uv()
+    server.set("group-guestbook_build")
+    server.do(scenario.plan().base)
+    made = {call.split()[-1]: call for call in server.calls() if call.startswith("useradd")}
+    assert "--gid guestbook_build" in made["guestbook_build"]
+    assert "--user-group" in made["guestbook"]
+
+
 def test_base_refuses_a_name_that_another_stack_has(ready: Server) -> None:
     """Promise: two stacks with one application name do not overwrite each other."""
     with pytest.raises(Failure, match=r"belongs to the stack 'flaskhost/prod'.*choose another"):

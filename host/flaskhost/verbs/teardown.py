@@ -19,7 +19,7 @@ from flaskhost import accounts, builder, fence, layout, locks, systemd, takeover
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
 from flaskhost.progress import Progress
-from flaskhost.shell import Failure, run
+from flaskhost.shell import Failure, run, succeeds
 from flaskhost.transient import LOGIN
 from flaskhost.verbs import base, site
 
@@ -206,6 +206,9 @@ def _accounts(paths: layout.Layout, kept: Dict[str, str]) -> None:
     for name in names:
         if accounts.number(name):
             run(["userdel", name])
+        # userdel(8) keeps a group that has members, and the application's user is one of its builder's.
+        if succeeds(["getent", "group", name]):
+            run(["groupdel", name])
 
 
 def _is_last(paths: layout.Layout) -> bool:
