@@ -61,9 +61,13 @@ def left(host: Host) -> list[str]:
 def abandon(stack: Stack, *words: str) -> str:
     """Run the command that forgets a dead host."""
     line = ["-m", "ops", "abandon", "--stack", stack.name, *words]
-    done = subprocess.run(
-        [sys.executable, *line], cwd=TREE, env=stack.environment, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, *line], cwd=TREE, env=stack.environment, capture_output=True, text=True, check=False
+        )
+    finally:
+        # The stack file is elsewhere, and Pulumi notes the salt of the passphrase where it looks for one.
+        (TREE / f"Pulumi.{stack.name}.yaml").unlink(missing_ok=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
