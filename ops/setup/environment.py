@@ -43,7 +43,8 @@ def ensure() -> None:
                 step.run([uv, "venv", "--clear", "--python", interpreter, str(cache.VENV)], environment=environment)
             step.doing("installing the packages of requirements.txt")
             words = [uv, "pip", "sync", "--require-hashes", "--python", str(cache.PYTHON), str(cache.REQUIREMENTS)]
-            step.run(words, environment=environment)
+            # Each `pulumi up` imports half of them: compiled here, also where PYTHONDONTWRITEBYTECODE is set.
+            step.run([*words, "--compile-bytecode"], environment=environment)
         except CommandFailed as error:
             raise stop(
                 "The Python environment could not be made",

@@ -66,6 +66,8 @@ class Workplace(NamedTuple):
             FLASKHOST_TREE=str(cache.TREE),
         )
         changed.pop("PYTHONHOME", None)
+        # Many images set it, and then each run would compile the program's own modules anew.
+        changed.pop("PYTHONDONTWRITEBYTECODE", None)
         # pulumi-command fails on an agent that is gone even where a key is given.
         changed.pop("SSH_AUTH_SOCK", None)
         if self.home:
