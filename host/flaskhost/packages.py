@@ -29,6 +29,7 @@ COMPILER = ("build-essential", "python3-dev", "python3-pip", "libpq-dev")
 MYSQL = {"debian": "default-libmysqlclient-dev", "ubuntu": "libmysqlclient-dev"}
 
 # python3-venv brings the pip that it puts into environments; Python runs it as it lies there (PEP 441).
+PIP = ("python3-venv",)
 PIP_WHEELS = "usr/share/python-wheels"
 
 # For what a stack can ask for; net-tools has the netstat of reference/deployment-sop.txt, section 5, step 15.
@@ -87,8 +88,13 @@ def wanted(name: str, extra: Sequence[str], *, compiler: bool) -> List[str]:
     return list(dict.fromkeys([*REQUIRED, *((*COMPILER, MYSQL[name]) if compiler else ()), *extra]))
 
 
-def install(packages: Sequence[str], progress: Progress) -> List[str]:
+def install(packages: Sequence[str], progress: Progress, *, listed: bool = False) -> List[str]:
     """Install those that are missing, in one transaction; return their names.
+
+    Args:
+        packages: their names.
+        progress: told what is installed, and who is in the way.
+        listed: whether apt has just been told what there is to install.
 
     Raises:
         Failure: apt could not; the message holds what it said.
@@ -97,14 +103,15 @@ def install(packages: Sequence[str], progress: Progress) -> List[str]:
     missing = [package for package in packages if package not in there]
     if not missing:
         return []
-    progress.say(f"apt: installing {len(missing)} packages: {' '.join(missing)}")
+    progress.say(f"apt: installing {len(missing)} package{'s' if len(missing) > 1 else ''}: {' '.join(missing)}")
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     settings = (f"DPkg::Lock::Timeout={LOCK_SECONDS}", "Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confold")
     options = ["-q", "-y", *(f"-o={setting}" for setting in settings)]
     _wait_for_others(progress)
     # What a killed transaction has left; while another one runs it refuses, and apt waits for that below.
     run(["dpkg", "--configure", "-a", "--force-confold"], timeout=INSTALL_SECONDS, env=quiet, check=False)
-    run(["apt-get", *options, "update"], timeout=INSTALL_SECONDS, env=quiet)
+    if not listed:
+        run(["apt-get", *options, "update"], timeout=INSTALL_SECONDS, env=quiet)
     run(["apt-get", *options, "--no-install-recommends", "install", *missing], timeout=INSTALL_SECONDS, env=quiet)
     return missing
 

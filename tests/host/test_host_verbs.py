@@ -60,6 +60,16 @@ def test_base_sets_up_the_layout_and_a_second_run_changes_nothing(server: Server
     twice(server, lambda: server.do(text))
 
 
+def test_uv_is_fetched_beside_apt_and_its_failure_is_told_after_apts_end(server: Server) -> None:
+    """Promise: pip's package comes first, the lists are read once, and no transaction is left half-done."""
+    with pytest.raises(Failure, match="has no pip: reinstall python3-venv"):
+        server.do(scenario.plan().base)
+    told = [call.split()[-1] if " install " in call else "update" for call in server.calls() if "apt-get" in call]
+    assert told[:2] == ["update", "python3-venv"]
+    assert len(told) == 3
+    assert "nginx" in (server.fakes / "packages").read_text()
+
+
 def test_a_group_without_its_user_is_taken(server: Server) -> None:
     """Promise: what a removed account has left does not keep the application from this host."""
     server.uv()

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Set
 
@@ -50,12 +51,17 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
         if mode == layout.DEVELOPMENT:
             # Nothing stands before Flask's own server (reference: deployment-sop.txt, section 4).
             wanted.remove("nginx")
-        installed = packages.install(wanted, progress)
+        uv = LIBRARY / f"uv-{asked['uv']}" / "bin/uv"
+        # pip first, which gets uv while apt is at work with the others.
+        first = [] if uv.exists() else packages.install(packages.PIP, progress)
+        with ThreadPoolExecutor(1) as beside:
+            download = beside.submit(_uv, uv, asked.file("uv.txt"), progress)
+            installed = [*first, *packages.install(wanted, progress, listed=bool(first))]
+        download.result()
         progress.say(f"packages: {len(installed)} installed" if installed else "packages: all there")
         accounts.ensure(asked.app, paths.user, str(paths.home), progress)
         owners.folders(paths)
         logs.ensure_folder(paths, progress)
-        uv = _uv(asked["uv"], asked.file("uv.txt"), progress)
         facts = {"mode": mode, "uv": str(uv), "command": str(HERE), **{name: asked[name] for name in FACTS}}
         write(paths.etc / "app.json", layout.remember(asked.app, facts))
         changed = _files(paths, asked)
@@ -147,14 +153,13 @@ def _claim(paths: layout.Layout, stack: str, root: str, mode: str) -> None:
             )
 
 
-def _uv(version: str, requirements: str, progress: Progress) -> Path:
-    """Have the uv of that version on the host, from the package index, checked by its hashes; return the program."""
-    folder = LIBRARY / f"uv-{version}"
-    program = folder / "bin" / "uv"
+def _uv(program: Path, requirements: str, progress: Progress) -> None:
+    """Have uv on the host, from the package index, checked by its hashes."""
     if program.exists():
-        return program
+        return
+    folder = program.parents[1]
     # One name, since the host's lock is held: what a killed try has left is removed by the next one.
-    new = folder.with_name(f".uv-{version}.new")
+    new = folder.with_name(f".{folder.name}.new")
     remove(new)
     new.mkdir(parents=True)
     pins = new / "requirements.txt"
@@ -165,8 +170,7 @@ def _uv(version: str, requirements: str, progress: Progress) -> Path:
     run([*words, "--target", str(new), "-r", str(pins)], timeout=300, env=trust)
     remove(folder)
     new.rename(folder)
-    progress.say(f"uv: installed {version}")
-    return program
+    progress.say(f"installed {folder.name}")
 
 
 def _files(paths: layout.Layout, asked: Document) -> Set[str]:
