@@ -30,8 +30,9 @@ test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
 	@$(RUN) python -m pytest $(PYTEST)
 
+# Four at once on any machine: they mostly wait for programs.
 test-fast: ## run the tests that need no server and take no seconds each
-	@$(RUN) python -m pytest -m 'not e2e and not slow' $(PYTEST)
+	@$(RUN) python -m pytest -n 4 -m 'not e2e and not slow' $(or $(PYTEST),tests/unit tests/host tests/components)
 
 test-plugin: ## compare a command plugin with what the project needs of it: PLUGIN=path; without it, the stand-in
 	@$(SETUP) all

@@ -36,6 +36,10 @@ LARGEST_EXACT_NUMBER = 2**53
 HOST_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """One part of a host's name (RFC 1123)."""
 
+_LAST_OF_PLANES = "".join(chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+NOT_UNICODE = re.compile(f"[\ud800-\udfff\ufdd0-\ufdef{_LAST_OF_PLANES}]")
+"""Surrogates and noncharacters (The Unicode Standard, section 23.7)."""
+
 LONGEST_NAME = 200
 """Characters of the name of an environment variable."""
 
@@ -140,10 +144,7 @@ def _text(value: Any) -> str:
 
 def is_unicode(value: str) -> bool:
     """Tell whether UTF-8 can hold the text and systemd reads it: neither surrogates nor noncharacters."""
-    return not any(
-        0xD800 <= ord(character) <= 0xDFFF or 0xFDD0 <= ord(character) <= 0xFDEF or ord(character) & 0xFFFE == 0xFFFE
-        for character in value
-    )
+    return not NOT_UNICODE.search(value)
 
 
 def has_control_characters(value: str) -> bool:

@@ -9,6 +9,7 @@ import os
 import shutil
 import socketserver
 import stat
+import subprocess
 import tarfile
 import tempfile
 import threading
@@ -149,10 +150,22 @@ class Server:
         return plan
 
 
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """Return a folder for scratch servers; its path is short, since a socket's must be (unix(7): 108 bytes)."""
+    folder = Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Return a fresh scratch server; its path is short, since a socket's must be (unix(7): 108 bytes)."""
-    root = Path(tempfile.mkdtemp(prefix="fh-", dir="/tmp"))
+def server(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Return a fresh scratch server."""
+    # Always the same path, so that one test can begin with a copy of what another one has made.
+    root = place / "root"
+    root.mkdir()
     monkeypatch.setenv("FLASKHOST_ROOT", str(root))
     monkeypatch.setenv("FAKES", str(root / "fakes"))
     monkeypatch.setenv("PATH", f"{root}/fakes/bin:{os.environ['PATH']}")
@@ -222,10 +235,15 @@ def serving(path: Path, answers: Callable[[int], tuple[int, str] | None] | None 
 
 
 @pytest.fixture
-def ready(server: Server) -> Iterator[Server]:
+def ready(server: Server, place: Path) -> Iterator[Server]:
     """Return a server after `base`, with an application that answers in both slots."""
-    server.uv()
-    server.do(scenario.plan().base)
-    with serving(server.paths.socket("blue")), serving(server.paths.socket("green")):
+    snapshot = place / "ready"
+    if not snapshot.exists():
+        server.uv()
+        server.do(scenario.plan().base)
         server.calls()
+        subprocess.run(["cp", "--archive", f"{server.root}/.", str(snapshot)], check=True)
+    else:
+        subprocess.run(["cp", "--archive", f"{snapshot}/.", str(server.root)], check=True)
+    with serving(server.paths.socket("blue")), serving(server.paths.socket("green")):
         yield server
