@@ -142,7 +142,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
             fix = f"take it out, and set it with: ./pulumi config set --secret --path {NAMESPACE}:secrets.NAME"
             yield given.problem(("env", name), rule, f"{fix} --stack {stack}")
     if secrets and not given.config.get("digest_key"):
-        command = f'./pulumi config set --secret {NAMESPACE}:digest_key "$(openssl rand -hex 32)" --stack {stack}'
+        command = f"openssl rand -hex 32 | ./pulumi config set --secret {NAMESPACE}:digest_key --stack {stack}"
         yield Problem(("digest_key",), "must be given where there are secrets", NOTHING, f"make one with: {command}")
     size = sum(len(f"{name}={value}".encode(errors="replace")) + 1 for name, value in (*env.items(), *secrets.items()))
     if size > LONGEST_ENVIRONMENT:

@@ -16,7 +16,7 @@ import pytest
 
 from ops.setup.environment import find_uv, uv_environment
 from ops.setup.progress import Step
-from tests.e2e import prepared
+from tests.e2e import prepared, pythons
 from tests.e2e.host import APP, HOME
 
 if TYPE_CHECKING:
@@ -102,29 +102,6 @@ BORROWED = {
     "poetry": {"poetry.toml": "pyproject.toml", "poetry.lock": "poetry.lock"},
     "npm": {"package-lock.json": "package-lock.json"},
 }
-# A Python of the host's own, made to say another patch release: no site that has real ones can be relied on here.
-MIRROR = """
-set -eu
-mkdir -p /srv/mirror && cd /srv/mirror && mkdir -p python/bin python/lib
-cp -rL /usr/lib/{name} python/lib/ 2> /dev/null || true
-rm -rf python/lib/{name}/test python/lib/{name}/config-* python/lib/{name}/sitecustomize.py
-python3 - <<'END'
-import hashlib, json, pathlib, platform, tarfile
-binary = pathlib.Path("/usr/bin/{name}").read_bytes()
-old, new = b"{system}" + bytes(1), b"{exact}" + bytes(1)
-assert old in binary
-pathlib.Path("python/bin/{name}").write_bytes(binary.replace(old, new))
-pathlib.Path("python/bin/{name}").chmod(0o755)
-pathlib.Path("python/bin/python3").symlink_to("{name}")
-with tarfile.open("cpython.tar.gz", "w:gz", compresslevel=1) as tar:
-    tar.add("python")
-digest = hashlib.sha256(pathlib.Path("cpython.tar.gz").read_bytes()).hexdigest()
-machine, (major, minor, patch) = platform.machine(), map(int, "{exact}".split("."))
-one = dict(name="cpython", arch=dict(family=machine, variant=None), os="linux", libc="gnu", major=major, minor=minor,
-           patch=patch, prerelease="", url="file:///srv/mirror/cpython.tar.gz", sha256=digest, variant=None, build="1")
-pathlib.Path("pythons.json").write_text(json.dumps({{f"cpython-{exact}-linux-{{machine}}-gnu": one}}))
-END
-"""
 
 
 @pytest.fixture(scope="module")
@@ -235,16 +212,13 @@ def test_npm_builds_without_a_way_to_secrets_or_to_anything_else(shop: Stack) ->
 
 def test_the_exact_python_of_the_version_file_comes_from_the_mirror(shop: Stack, repository: Path) -> None:
     """.python-version is honoured; uv downloads into a folder of root's, and the application runs on it."""
-    system = shop.host.run("python3 -c 'import platform; print(platform.python_version())'")
-    exact = system[:-1] + ("8" if system.endswith("9") else "9")
-    name = "python" + ".".join(system.split(".")[:2])
-    shop.host.run(MIRROR.format(name=name, system=system, exact=exact))
+    exact = pythons.mirror(shop.host)
     git(repository, "checkout", "-q", "manage")
     (repository / ".python-version").write_text(f"{exact}\n")
     git(repository, "add", "--all")
     git(repository, "commit", "-q", "--no-gpg-sign", "-m", "python")
     git(repository, "tag", "--no-sign", "python")
-    shop.configure(app={"python_mirror": "file:///srv/mirror/pythons.json"})
+    shop.configure(app={"python_mirror": pythons.MIRROR})
     assert f"python: this host has no {exact}, uv downloads it" in shop.deploy("python").text
     assert health(shop)["python"] == exact
     program = shop.host.run(f"readlink -f {HOME}/venv/bin/python")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e import pythons
 from tests.e2e.host import APP, HOME
 from tests.e2e.load import Visitors
 from tests.e2e.machine import Machine
@@ -54,13 +55,13 @@ def one(machine: Machine, pulumi: str, folder: Path) -> Stack:
 
 @pytest.fixture(scope="module")
 def two(machine: Machine, pulumi: str, folder: Path) -> Stack:
-    """Return another stack for the same host, with a name, a domain and a folder of its own; nothing is deployed."""
+    """Return another stack for the same host: a name, domain, folder and Python of its own; nothing is deployed."""
     assert pulumi
     (folder / "two").mkdir()
     made = Stack(folder / "two", "two", machine=machine)
     shared = f"{OTHER_HOME}/shared"
     made.configure(
-        app={"name": OTHER},
+        app={"name": OTHER, "python": pythons.mirror(made.host), "python_mirror": pythons.MIRROR},
         web={"domains": [OTHER_DOMAIN]},
         layout={"root": "/var/www"},
         env={"DATABASE_URL": f"sqlite:///{shared}/data/guestbook.db", "MEDIA_ROOT": f"{shared}/media"},
@@ -81,6 +82,15 @@ def test_a_second_application_comes_without_a_word_to_the_first(one: Stack, two:
     assert visitors.failed == []
     assert (one.site.version(), version(two)) == ("1.0.0", "1.0.0")
     assert one.host.unit(f"{APP}-gunicorn@blue.service", "MainPID") == before
+
+
+def test_each_runs_on_the_python_that_its_stack_names(one: Stack, two: Stack) -> None:
+    """The host's own for the first, an exact version of uv's for the second."""
+    system, exact = one.host.run("python3 -V"), two.configured("app")["python"]
+    for app, home, wanted in ((APP, HOME, system), (OTHER, OTHER_HOME, f"Python {exact}")):
+        master = one.host.unit(f"{app}-gunicorn@blue.service", "MainPID")
+        running = one.host.run(f"readlink /proc/{master}/exe", user=app)
+        assert one.host.run(f"{running} -V") == one.host.run(f"{home}/venv/bin/python -V") == wanted
 
 
 def test_releases_of_one_do_not_disturb_the_other(one: Stack, two: Stack) -> None:

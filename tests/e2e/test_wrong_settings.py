@@ -21,6 +21,7 @@ from ops.local_server import engine
 from settings.problems import KNOWN, written
 from tests.e2e.stack import Run, Stack
 from tests.unit.test_settings import (
+    BY_SERVER,
     EXISTING,
     FROM_REPOSITORY,
     MISSING,
@@ -154,6 +155,19 @@ def test_a_preview_shows_each_wrong_setting_of_a_stack_file_and_makes_nothing(
     assert [words for _, _, words in cases if not any(words in line for line in lines)] == [], lines
     assert [line for line in lines if not LINE.fullmatch(line)] == []
     assert engine.find(stack.server) is None
+
+
+FETCHED = {name: case for name, case in BY_SERVER.items() if case[1]}
+
+
+@pytest.mark.parametrize(("config", "line"), FETCHED.values(), ids=FETCHED)
+def test_a_preview_names_what_the_server_needs_to_fetch_the_code(
+    stack: Stack, config: dict[str, Any], line: str
+) -> None:
+    """Promise: nobody finds out on the server that a key is missing."""
+    (shown,) = said(refused(stack, config))
+    assert shown.startswith(f"flaskhost:{line.partition(' (got ')[0]}")
+    assert LINE.fullmatch(shown)
 
 
 def test_every_setting_is_tried_and_at_least_sixty_wrong_values_in_all() -> None:
