@@ -323,7 +323,9 @@ class App(Group):
         "migrations folder, none runs nothing.",
     )
     static: rules.FolderInSource | None = Field(
-        default=None, description="Folder inside the source that Nginx serves as static files, such as app/static."
+        default=None,
+        description="Folder inside the source that Nginx serves as static files, such as app/static. "
+        "Default: Flask serves them itself.",
     )
     keep: Annotated[rules.Number, rules.within(2, 100)] = Field(
         default=5, description="Number of releases that stay on the server, the active and the previous one included."
@@ -378,7 +380,8 @@ class Web(Group):
         default=60, description="Seconds that Nginx waits for the application."
     )
     static: StaticFiles | None = Field(
-        default=StaticFiles(url="/static/"), description="Static files of the release; null leaves them to Flask."
+        default=StaticFiles(url="/static/"),
+        description="Static files of the release; what is not in app.static is asked of Flask. null leaves all to Flask.",
     )
     media: StaticFiles | None = Field(
         default=StaticFiles(url="/media/"), description="Uploads that visitors may read; null serves none."

@@ -48,7 +48,8 @@ def _message(paths: layout.Layout, foreign: List[Path]) -> str:
     )
     commands += [f"rm {shlex.quote(str(path))}" for path in links]
     moved = " ".join(shlex.quote(str(path)) for path in foreign if path not in links)
-    commands += [f"mkdir -p {aside} && mv {moved} {aside}/"] if moved else []
+    # With their folders: a unit, a site and a rule of logrotate may have one name.
+    commands += [f"mkdir -p {aside} && cp -a --parents {moved} {aside}/ && rm -r {moved}"] if moved else []
     then = (
         "Nothing was changed, and what runs there goes on. Choose another flaskhost:app.name; or take it over: see to "
         "its uploads and data first (docs/sop.md), then do this and run `pulumi up` again:"

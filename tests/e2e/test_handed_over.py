@@ -85,6 +85,7 @@ RELEASES: dict[str, dict[str, str]] = {
     "manage": {
         "wsgi.py": "from shop import create_app\n\napplication = create_app('made by wsgi.py')\n",
         "manage.py": MANAGE,
+        "shop/static/a.txt": "served by Flask",
         "requirements.txt": "flask==3.1.2\n",
     },
     "npm": {
@@ -133,8 +134,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         git(folder, "checkout", "-q", "--orphan", f"branch-{tag}")
         git(folder, "rm", "-r", "-q", "-f", "--ignore-unmatch", ".")
         borrowed = {name: (FILES / kept).read_text() for kept, name in BORROWED.get(tag, {}).items()}
-        (folder / "shop").mkdir(exist_ok=True)
         for name, text in {"shop/__init__.py": SHOP, **files, **borrowed}.items():
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
             (folder / name).write_text(text)
         if tag == "nothing":
             (folder / "shop/__init__.py").write_text(SHOP.replace("create_app", "make_shop"))
@@ -190,6 +191,12 @@ def test_manage_py_brings_the_database_up_to_date(shop: Stack) -> None:
     assert shop.host.run(f"cat {log}") == "upgraded wsgi:application tests"
     assert shop.host.run(f"stat -c %U {log}") == APP
     assert health(shop)["note"] == "made by wsgi.py"
+
+
+def test_without_a_folder_of_static_files_flask_serves_them(shop: Stack) -> None:
+    """Nothing has to be said for them to work; what Flask has not is 404 as ever."""
+    assert shop.site.get("/static/a.txt").text == "served by Flask"
+    assert shop.site.get("/static/b.txt?a=1").status == 404
 
 
 def test_npm_builds_without_a_way_to_secrets_or_to_anything_else(shop: Stack) -> None:

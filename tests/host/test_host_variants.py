@@ -174,7 +174,8 @@ def test_what_another_procedure_has_made_is_named_as_a_whole_and_left_alone(serv
         Failure, match=r"(?s)not made by flaskhost.*systemctl disable --now guestbook.service"
     ) as caught:
         server.do(scenario.plan().base)
-    assert f"mv {unit} {code} /root/guestbook-before-flaskhost/" in str(caught.value)
+    aside = "/root/guestbook-before-flaskhost"
+    assert f"mkdir -p {aside} && cp -a --parents {unit} {code} {aside}/ && rm -r {unit} {code}" in str(caught.value)
     assert set(server.tree()) - set(before) == {"etc/flaskhost"}
 
 

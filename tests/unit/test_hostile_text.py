@@ -233,13 +233,15 @@ def nginx_means(found: settings.Settings, text: str) -> None:
     assert server.values("client_max_body_size") == [[found.web.body_size]]
     served = {one.words[1]: one for one in server.blocks("location")}
     static, media = found.web.static, found.web.media
-    assert set(served) == {"/", *(one.url for one in (static, media) if one)}
+    assert set(served) == {"/", *(one.url for one in (static, media) if one), *(["@flask-static"] if static else [])}
     if static:
         (pattern, replacement, _), *_ = served[static.url].values("rewrite")
         assert replacement == "/$1"
         matched = re.fullmatch(pattern, f"{static.url}css/a.css")
         assert matched
         assert matched[1] == "css/a.css"
+        back, whole, _ = served["@flask-static"].values("rewrite")[0]
+        assert re.sub(back, whole.replace("$1", r"\1"), "/css/a.css") == f"{static.url}css/a.css"
         assert served[static.url].values("root") == [[home]]
         assert served[static.url].values("expires") == [[static.expires]]
     if media:
