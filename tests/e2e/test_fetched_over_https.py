@@ -38,13 +38,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with open("{SEEN}", "a") as log:
             print(self.server.server_port, path, "with" if given else "without", file=log)
         if path.startswith("/moved/"):
-            self.send_response(302)
-            self.send_header("Location", "https://127.0.0.1:{PORT}" + self.path.removeprefix("/moved"))
-            return self.end_headers()
+            return self.say(302, {{"Location": "https://127.0.0.1:{PORT}" + self.path.removeprefix("/moved")}})
         if given != KNOWN:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            return self.end_headers()
+            return self.say(401, {{"WWW-Authenticate": 'Basic realm="git"'}})
         variables = {{
             "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": "/srv/git", "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": path, "QUERY_STRING": query, "REQUEST_METHOD": self.command, "REMOTE_USER": "{USER}",
@@ -55,8 +51,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         done = subprocess.run(["git", "http-backend"], input=body, env=variables, stdout=subprocess.PIPE, check=True)
         head, _, text = done.stdout.partition(b"\\r\\n\\r\\n")
         fields = dict(line.split(": ", 1) for line in head.decode().split("\\r\\n"))
-        self.send_response(int(fields.pop("Status", "200").split()[0]))
-        for name, value in fields.items():
+        self.say(int(fields.pop("Status", "200").split()[0]), fields, text)
+
+    def say(self, status, fields, text=b""):
+        self.send_response(status)
+        for name, value in {{**fields, "Content-Length": len(text)}}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)
@@ -122,6 +121,14 @@ def commit(machine: Machine, version: str) -> str:
     return machine.host.run(f"git -C /srv/git/guestbook.git rev-parse '{version}^{{commit}}'")
 
 
+def release(machine: Machine, version: str) -> str:
+    """Have the team release a version that no mirror has yet, with the files of v1.1.0; return its commit."""
+    who = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com"
+    words = f"git commit-tree {NEWER}^{{tree}} -p {NEWER}^{{commit}} -m {version}"
+    machine.host.run(f"set -e; cd /srv/git/guestbook.git; made=$({who} {words}); git tag {version} $made")
+    return commit(machine, version)
+
+
 def test_a_token_reads_the_repository_here_and_there_and_is_told_to_nobody(stack: Stack, machine: Machine) -> None:
     """The tag is looked up here, the code is fetched there; the token is in root's file and nowhere else."""
     with CommandLines() as lines:
@@ -141,15 +148,10 @@ def test_a_server_to_which_it_is_redirected_does_not_get_the_token(stack: Stack,
     """A token is for the host of the URL: whoever can make that one redirect learns nothing."""
     machine.host.run(f"rm {SEEN}")
     active = machine.host.active()
-    stack.configure(
-        app={
-            "source": {"repository": url(machine, "/moved")},
-            "version": NEWER,
-            "commit": commit(machine, NEWER),
-        }
-    )
+    moved = {"repository": url(machine, "/moved")}
+    stack.configure(app={"source": moved, "version": "v1.1.1", "commit": release(machine, "v1.1.1")})
     refused = stack.up(check=False)
-    assert "set flaskhost:credentials.git_token to a token that may read it" in refused.text
+    assert "set flaskhost:credentials.git_token to a token that may read it" in refused.text, str(refused)
     seen = [line.split() for line in machine.host.run(f"cat {SEEN}").splitlines()]
     assert [words[2] for words in seen if words[0] == str(PORT)] == ["without"]
     assert machine.host.active() == active
@@ -160,10 +162,11 @@ def test_a_token_that_may_not_read_is_refused_with_the_setting(stack: Stack, mac
     """By the look-up before anything is made, and with a pinned commit by the server; the old release serves."""
     active = machine.host.active()
     stack.encrypt("credentials.git_token", f"{USER}:expired")
-    stack.configure(app={"version": NEWER})
+    newest = release(machine, "v1.1.2")
+    stack.configure(app={"version": "v1.1.2"})
     here = stack.up(check=False)
     assert "set credentials.git_token to a token that may read it" in here.text
-    stack.configure(app={"commit": commit(machine, NEWER)})
+    stack.configure(app={"commit": newest})
     there = stack.up(check=False)
     assert "set flaskhost:credentials.git_token to a token that may read it" in there.text
     assert "expired" not in here.text + there.text
