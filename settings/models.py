@@ -381,7 +381,8 @@ class Web(Group):
     )
     static: StaticFiles | None = Field(
         default=StaticFiles(url="/static/"),
-        description="Static files of the release; what is not in app.static is asked of Flask. null leaves all to Flask.",
+        description="Static files of the release; what app.static does not have is asked of Flask. "
+        "null leaves all of them to Flask.",
     )
     media: StaticFiles | None = Field(
         default=StaticFiles(url="/media/"), description="Uploads that visitors may read; null serves none."

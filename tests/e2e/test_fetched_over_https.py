@@ -83,7 +83,7 @@ def machine(server_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     made = Machine("https", server_image, further_ports=[PORT])
     try:
         folder: Path = tmp_path_factory.mktemp("repository") / "guestbook"
-        words = [sys.executable, TREE / "examples" / "make_repository.py", folder]
+        words = [sys.executable, str(TREE / "examples" / "make_repository.py"), str(folder)]
         subprocess.run(words, check=True, capture_output=True)
         host = made.host
         host.run(f"mkdir -p /srv/git && {CERTIFICATE}")

@@ -88,7 +88,7 @@ def test_each_runs_on_the_python_that_its_stack_names(one: Stack, two: Stack) ->
     """The host's own for the first, an exact version of uv's for the second."""
     system, exact = one.host.run("python3 -V"), two.configured("app")["python"]
     for app, home, wanted in ((APP, HOME, system), (OTHER, OTHER_HOME, f"Python {exact}")):
-        master = one.host.unit(f"{app}-gunicorn@blue.service", "MainPID")
+        master = one.host.unit(f"{app}-gunicorn@blue.service", "MainPID")["MainPID"]
         running = one.host.run(f"readlink /proc/{master}/exe", user=app)
         assert one.host.run(f"{running} -V") == one.host.run(f"{home}/venv/bin/python -V") == wanted
 
