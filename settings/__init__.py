@@ -188,6 +188,10 @@ def _logins(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Pro
     if credentials.get("sudo_password") and server.get("user", "root") == "root":
         rule = "must not be given where root logs in"
         yield given.problem(("credentials", "sudo_password"), rule, "remove it, or write server.user")
+    name = _group(given.config, "app").get("name")
+    if name is not None and name == server.get("user"):
+        rule = "must not be server.user, since the application gets an account of its own"
+        yield given.problem(("app", "name"), rule, "choose another name")
     if credentials.get("bastion_key") and server.get("bastion") is None:
         rule = "must not be given where there is no server.bastion"
         yield given.problem(("credentials", "bastion_key"), rule, "remove it, or write server.bastion")

@@ -108,7 +108,7 @@ def _for_people(words: List[str]) -> int:
         for row in status.every(app):
             print(f"{row['state']:7} {row['version']:20} {row['release'][:8]}  {row['created']}  {row['folder']}")
     elif verb in ("remove", "remove --purge"):
-        teardown.remove_from_host(layout.known(app), Progress(), purge="--purge" in verb)
+        teardown.by_hand(app, Progress(), purge="--purge" in verb)
     else:
         raise Failure(f"usage: flaskhost {{{'|'.join([*STEPS, *CLAIMS, *UNIT, *PEOPLE])}}} APP")
     return 0

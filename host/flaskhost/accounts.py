@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from typing import List
+
 from flaskhost import builder
 from flaskhost.progress import Progress
-from flaskhost.shell import run, succeeds
+from flaskhost.shell import Failure, run, succeeds
+from flaskhost.takeover import OURS
 
 # The first number of accounts that are not the system's (login.defs(5), UID_MIN).
 FIRST_PERSON = 1000
-# Of the fields in a line of passwd(5).
-_HOME = 5
+# The fields in a line of passwd(5).
+FIELDS = 7
+_NUMBER, _COMMENT, _HOME = 2, 4, 5
 
 
 def number(name: str) -> int:
     """Return the id of a user, 0 where there is no such account."""
-    line = run(["getent", "passwd", name], check=False).stdout
-    return int(line.split(":")[2]) if line.count(":") >= 6 else 0
+    found = _fields(name)
+    return int(found[_NUMBER]) if found else 0
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether flaskhost has made an account.
+
+    Its comment says so from the moment that it is there, and still does when it has outlived `destroy` with its files.
+    """
+    found = _fields(name)
+    return bool(found) and found[_COMMENT] == OURS
+
+
+def refuse_person(app: str) -> None:
+    """Refuse to run an application as a person.
+
+    Raises:
+        Failure: an account of the application's name is no system account, and not of flaskhost's making.
+    """
+    if number(app) >= FIRST_PERSON and not is_ours(app):
+        raise Failure(
+            f"flaskhost:app.name: must not be the account of a person, and {app!r} has the number {number(app)} on this "
+            f"host (system accounts have less than {FIRST_PERSON}): choose another app.name. Nothing was changed"
+        )
 
 
 def ensure(app: str, user: str, home: str, progress: Progress) -> None:
@@ -35,7 +61,8 @@ def ensure(app: str, user: str, home: str, progress: Progress) -> None:
         if not succeeds(["getent", "passwd", name]):
             # A group of that name may be left over, and useradd(8) makes no user beside it unless it is named.
             group = ("--gid", name) if succeeds(["getent", "group", name]) else ("--user-group",)
-            run(["useradd", "--system", *group, "--no-create-home", "--home-dir", place, "--shell", shell, name])
+            more = ("--no-create-home", "--home-dir", place, "--shell", shell, "--comment", OURS)
+            run(["useradd", "--system", *group, *more, name])
             progress.say(f"account: made {name}")
     _home(app, home, progress)
     if builder.account(app) not in run(["id", "-nG", user], check=False).stdout.split():
@@ -43,9 +70,15 @@ def ensure(app: str, user: str, home: str, progress: Progress) -> None:
 
 
 def _home(app: str, home: str, progress: Progress) -> None:
-    """Have the home of an account that another procedure has made where the application is; not that of a person."""
-    words = run(["getent", "passwd", app], check=False).stdout.strip().split(":")
-    if len(words) > _HOME and words[_HOME] != home and int(words[2]) < FIRST_PERSON:
+    """Have the home of an account that another procedure has made where the application is."""
+    found = _fields(app)
+    if found and found[_HOME] != home:
         # With processes of it at work, usermod(8) refuses; then its files are found all the same.
         done = run(["usermod", "--home", home, app], check=False)
         progress.say(f"account: home of {app} is {home}" if not done.returncode else f"account: {done.stdout.strip()}")
+
+
+def _fields(name: str) -> List[str]:
+    """Return the line of an account in passwd(5), none where there is no such account."""
+    found = run(["getent", "passwd", name], check=False).stdout.strip().split(":")
+    return found if len(found) == FIELDS else []

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from flaskhost.shell import Failure
 
 SLOTS = ("blue", "green")
 # In development mode there is nothing to choose between: one place, one unit.
 DEVELOPMENT = "development"
+# What flaskhost makes below the application's folder. Where a folder is not named, all in it is flaskhost's.
+MADE = {
+    "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|releases\.log|\.profile",
+    "config": r"[0-9a-f]{64}",
+    "static": r"[0-9a-f]{64}",
+    "releases": r"\d{4}-\d\d-\d\d-\d{6}-.+-[0-9a-f]{8}|\.sync-.+",
+    "shared": r"\.env|\.env\.dev|static|media|data|logs",
+}
 
 
 class Layout:
@@ -70,6 +79,15 @@ class Layout:
         except FileNotFoundError:
             return None
         return colour if colour in (*SLOTS, DEVELOPMENT) else None
+
+    def strangers(self) -> Iterator[Path]:
+        """Yield what lies in the application's folder and was not made by flaskhost."""
+        for folder, names in MADE.items():
+            at = self.home / folder
+            # `files.write` and `files.link` begin under a name of their own.
+            ours = re.compile(rf"{names}|\.({names})\.new")
+            there = sorted(at.iterdir()) if at.is_dir() else []
+            yield from (path for path in there if not ours.fullmatch(path.name))
 
 
 def service(app: str, colour: str) -> str:

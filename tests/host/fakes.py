@@ -111,11 +111,11 @@ POETRY = """
 echo "poetry $*" >> "$FAKES/calls"
 for word; do case $word in --output=*) echo "flask==3.0.0" > "${word#*=}" ;; esac; done
 """
-# No line of an account is printed: its number could be one of this machine.
+# The line of an account is a test's own.
 GETENT = """
 case $1 in
 group) [ -e "$FAKES/group-$2" ] ;;
-*) grep -qx "$2" "$FAKES/accounts" ;;
+*) cat "$FAKES/passwd-$2" 2>/dev/null || grep -qx "$2" "$FAKES/accounts" ;;
 esac
 """
 GPG = 'cat "$FAKES/gpg" 2>/dev/null || :\n'
@@ -126,6 +126,7 @@ SCRIPTS = {
     "dpkg": "exit 0\n",
     "getent": GETENT,
     "useradd": 'for last; do :; done; echo "$last" >> "$FAKES/accounts"; rm -f "$FAKES/group-$last"\n',
+    "userdel": 'rm "$FAKES/passwd-$1"\n',
     "groupdel": 'rm "$FAKES/group-$1"\n',
     "id": 'cat "$FAKES/groups" 2>/dev/null || :\n',
     "usermod": '[ "$1" != --append ] || echo "$3" >> "$FAKES/groups"\n',

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import document, layout
+from flaskhost import accounts, document, layout
+from flaskhost.files import remove
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
+from flaskhost.takeover import OURS
 from flaskhost.verbs import teardown
 
 import document as writer
 from tests.components import scenario
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.host.conftest import Server
 
 NOW = "the token of now"
@@ -198,3 +204,186 @@ def test_a_killed_teardown_is_finished_by_the_next(
         "srv/guestbook/shared/data/guestbook.db",
         "srv/guestbook/shared/media/a.png",
     ]
+
+
+# Of no account of this machine; without root, a file can only be given to whoever makes it.
+NUMBER = os.geteuid() or 4_200_000_001
+
+
+def have_account(server: Server, name: str, comment: str, number: int = NUMBER) -> None:
+    """Have a line in passwd(5)."""
+    server.set(f"passwd-{name}", f"{name}:x:{number}:{number}:{comment}:/srv/guestbook:/bin/bash\n")
+
+
+def processes(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Have a process of that number; return what signals it gets."""
+    (server.root / "proc/41").mkdir(parents=True)
+    os.chown(server.root / "proc/41", NUMBER, -1)
+    signals: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: signals.append((pid, number)))
+    return signals
+
+
+def deleted(server: Server) -> list[str]:
+    """Return the accounts that were deleted since this was asked last."""
+    return [call.split()[1] for call in server.calls() if call.startswith("userdel ")]
+
+
+def test_an_account_of_another_procedure_stays_with_what_runs_in_its_name(
+    deployed: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: what flaskhost has not made it neither kills nor deletes, purge or not; the builder is its own."""
+    have_account(deployed, "guestbook", "")
+    have_account(deployed, "guestbook_build", OURS, 4_200_000_002)
+    signals = processes(deployed, monkeypatch)
+    claim(text(purge=True))
+    deployed.do(text(purge=True))
+    assert (signals, deleted(deployed)) == ([], ["guestbook_build"])
+    assert "kept: the account guestbook, not made by flaskhost" in deployed.said.getvalue()
+
+
+def test_an_account_of_ours_goes_with_what_runs_in_its_name(deployed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a shell that somebody has left open in its name is in the way of nothing."""
+    have_account(deployed, "guestbook", OURS)
+    have_account(deployed, "guestbook_build", OURS, 4_200_000_002)
+    signals = processes(deployed, monkeypatch)
+    claim(text(purge=True))
+    deployed.do(text(purge=True))
+    assert signals == [(41, signal.SIGKILL)]
+    assert deleted(deployed) == ["guestbook_build", "guestbook"]
+
+
+def test_an_account_says_who_has_made_it(server: Server) -> None:
+    """Promise: from the moment that it is there, so that it is known after a kill and after `destroy` as well."""
+    server.uv()
+    server.do(scenario.plan().base)
+    made = [call for call in server.calls() if call.startswith("useradd")]
+    assert len(made) == 2
+    assert all(f"--comment {OURS}" in call for call in made)
+
+
+def test_an_account_of_a_person_is_refused_before_anything_is_done(server: Server) -> None:
+    """Promise: nobody's own account becomes the application's; one of the system's is taken over (docs/sop.md)."""
+    have_account(server, "guestbook", "Ada,,,", 1000)
+    before = server.tree()
+    with pytest.raises(Failure, match=r"flaskhost:app.name: .* 'guestbook' has the number 1000 .*choose another"):
+        server.do(scenario.plan().base)
+    assert set(server.tree()) - set(before) == {"etc/flaskhost"}
+    have_account(server, "guestbook", "", 999)
+    accounts.refuse_person("guestbook")
+    have_account(server, "guestbook", OURS, 1000)
+    accounts.refuse_person("guestbook")
+
+
+def test_what_flaskhost_has_not_made_stays_and_is_named(deployed: Server) -> None:
+    """Promise: beside the application, in shared/, and among releases of a procedure before; half-made files go."""
+    home = deployed.paths.home
+    for name in ("backup/a.sql", "backup/b.sql", "notes", "shared/keys/token", "releases/2020-01-01/app.py", "run/old"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text("theirs")
+    for name in (".active.new", "shared/..env.new", "..profile.new"):
+        (home / name).symlink_to("gone")
+    (home / "shared/link").symlink_to("/nowhere")
+    claim(text())
+    kept = deployed.do(text())["kept"]
+    there = [path.removeprefix("srv/guestbook/") for path in files(deployed) if path.startswith("srv/")]
+    assert there == [
+        "backup/a.sql",
+        "backup/b.sql",
+        "notes",
+        "releases/2020-01-01/app.py",
+        "shared/data/guestbook.db",
+        "shared/keys/token",
+        "shared/link",
+        "shared/media/a.png",
+    ]
+    assert kept[str(home / "backup")] == "2 files, not made by flaskhost"
+    assert set(kept) == {
+        str(home / name)
+        for name in (
+            "backup",
+            "notes",
+            "releases/2020-01-01",
+            "shared/data",
+            "shared/keys",
+            "shared/link",
+            "shared/media",
+        )
+    }
+
+
+def test_an_application_that_nobody_has_used_leaves_no_folder(ready: Server) -> None:
+    """Promise: all that a release makes is known as flaskhost's, whatever is there of it."""
+    ready.do(scenario.plan().site)
+    ready.release()
+    claim(text())
+    assert ready.do(text())["kept"] == {}
+    assert not ready.paths.home.exists()
+
+
+def test_a_broken_file_of_somebody_else_is_named_and_the_next_try_reloads(deployed: Server) -> None:
+    """Promise: Nginx does not go on with a site whose files are gone, once its configuration is right again."""
+    claim(text())
+    deployed.set("nginx-fails")
+    with pytest.raises(Failure, match=r"because of /etc/nginx/conf.d/odd.conf:7, .* correct it .*pulumi destroy"):
+        deployed.do(text())
+    (deployed.fakes / "nginx-fails").unlink()
+    deployed.calls()
+    assert deployed.do(text())["removed"] is True
+    assert "systemctl reload nginx.service" in deployed.acted()
+
+
+@pytest.mark.parametrize("again", ["by a person", "by the stack"])
+@pytest.mark.parametrize("last", ["app.json", "claim.json", "environments"])
+def test_secrets_and_the_name_go_wherever_their_removal_is_killed(
+    deployed: Server, monkeypatch: pytest.MonkeyPatch, last: str, again: str
+) -> None:
+    """Promise: no part of what the application was known by outlives the others."""
+    other = deployed.root / "etc/flaskhost/other/app.json"
+    other.parent.mkdir()
+    other.write_text(json.dumps({"root": "/srv"}))
+    (deployed.paths.etc / "environments").mkdir(exist_ok=True)
+    (deployed.paths.etc / "environments/0123").write_text("SECRET=1")
+    claim(text())
+
+    def killed(path: Path | None) -> None:
+        if path is not None and path.name == deployed.paths.app and ".removed" in path.parts:
+            remove(path / last)
+            raise KeyboardInterrupt
+        remove(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(teardown, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            deployed.do(text())
+    assert [path for path in files(deployed) if path.startswith("etc/flaskhost/.removed/guestbook/")]
+    if again == "by a person":
+        with pytest.raises(Failure, match="there is no application 'guestbook'"):
+            teardown.by_hand("guestbook", Progress(deployed.said), purge=False)
+    else:
+        assert deployed.do(text())["removed"] is False
+    assert sorted(path.name for path in (deployed.root / "etc/flaskhost").iterdir()) == ["other", "tls"]
+
+
+def test_a_name_that_is_no_name_removes_nothing(deployed: Server) -> None:
+    """Promise: a slip of the finger in `flaskhost remove` costs nobody's files."""
+    (deployed.root / "etc/flaskhost/.removed").mkdir()
+    before = set(deployed.tree()) - {"etc/flaskhost/.removed"}
+    for name in ("", ".", "..", "../tls"):
+        with pytest.raises(Failure, match="there is no application"):
+            teardown.by_hand(name, Progress(deployed.said), purge=True)
+    assert set(deployed.tree()) == before
+
+
+@pytest.mark.parametrize("name", ["FLASKHOST_LOGIN", "SUDO_USER"])
+def test_uploads_go_from_the_home_of_whom_they_are(
+    deployed: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Promise: also where that person types `sudo flaskhost remove`."""
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", "/home/"))
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv(name, "deploy")
+    uploads = deployed.root / "home/deploy/.flaskhost"
+    (uploads / "guestbook").mkdir(parents=True)
+    teardown.by_hand("guestbook", Progress(deployed.said), purge=False)
+    assert not uploads.exists()

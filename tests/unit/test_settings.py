@@ -588,6 +588,17 @@ def test_credentials_that_nobody_would_use_are_refused() -> None:
     assert load(changed(config, "server.bastion", dict(BASTION))).credentials.sudo_password == "x"
 
 
+def test_an_application_is_not_named_like_its_login() -> None:
+    """Promise: the account of a person does not become the application's."""
+    config = changed(EXISTING, "server.user", "deploy")
+    (line,) = problems(changed(config, "app.name", "deploy"))
+    assert line == (
+        "flaskhost:app.name: must not be server.user, since the application gets an account of its own (got 'deploy'): "
+        "choose another name"
+    )
+    assert load(config).app.name == "guestbook"
+
+
 def test_credentials_in_plain_text_are_refused_and_never_shown() -> None:
     """Promise: a login key that was forgotten to be encrypted does not get any further."""
     (line,) = problems(EXISTING, secret_keys=set())

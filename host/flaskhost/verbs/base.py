@@ -41,6 +41,7 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
     name, version = packages.distribution(paths.at("/etc/os-release"))
     directory(paths.at("/etc/flaskhost"))
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
+        accounts.refuse_person(asked.app)
         # The unit of development mode comes with each release; what is somebody else's is in the way all the same.
         takeover.refuse_foreign(paths, dict.fromkeys([*asked.files, f"/etc/systemd/system/{asked.app}.service"]))
         _claim(paths, asked["stack"], asked["root"], mode)

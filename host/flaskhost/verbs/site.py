@@ -14,7 +14,7 @@ from flaskhost.document import Document
 from flaskhost.files import directory, link, own, remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run, succeeds
-from flaskhost.takeover import OURS
+from flaskhost.takeover import is_ours
 
 CATCH_ALL = ("flaskhost-default", "flaskhost-default-tls")
 NAMES = "/etc/nginx/conf.d/flaskhost-names.conf"
@@ -79,15 +79,26 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
 
 def _refused(failure: Failure) -> str:
     """Return what to tell of a configuration that Nginx refused, now that the files before are back."""
-    still = run(["nginx", "-t", "-q"], check=False)
-    if not still.returncode:
-        return f"Nginx refuses the configuration, the one before is back and serves:\n{failure}"
-    at = NAMED.search(still.stdout)
+    return (
+        refused("run `pulumi up` again. The site was not changed")
+        or f"Nginx refuses the configuration, the one before is back and serves:\n{failure}"
+    )
+
+
+def refused(then: str) -> str:
+    """Return what to tell where Nginx refuses what is not of this site; nothing where it is content.
+
+    Args:
+        then: what to do when it is corrected, and what was changed.
+    """
+    test = run(["nginx", "-t", "-q"], check=False)
+    if not test.returncode:
+        return ""
+    at = NAMED.search(test.stdout)
     return (
         f"Nginx refuses its configuration because of {at.group(1) if at else 'a file'}, which is not of this site: "
-        "correct it until `nginx -t` is content, and run `pulumi up` again. The site was not changed, and Nginx serves "
-        f"what it has loaded before:\n{still.stdout}".rstrip()
-    )
+        f"correct it until `nginx -t` is content, and {then}, and Nginx serves what it has loaded before:\n{test.stdout}"
+    ).rstrip()
 
 
 def _free_ports(files: Dict[str, str]) -> None:
@@ -127,7 +138,7 @@ def _free_names(paths: layout.Layout, domains: List[str]) -> None:
                 f"flaskhost:web.domains: {', '.join(both)} is the name of another site of this host ({path}): take it "
                 "out there, or choose another one. Nothing was changed"
             )
-        if not domains and OURS in text.split("\n")[0] and "default_server" in text:
+        if not domains and is_ours(at) and "default_server" in text:
             raise Failure(
                 f"flaskhost:web.domains: must be given, since the application {path.name!r} of this host answers for "
                 "every name (got nothing): name the domains of one of the two. Nothing was changed"
@@ -208,8 +219,7 @@ def _before(paths: layout.Layout, names: List[str]) -> Dict[str, Optional[str]]:
     for name in names:
         path = paths.at(name)
         found[name] = path.read_text() if path.exists() else None
-        text = found[name]
-        if text is not None and OURS not in text.split("\n")[0]:
+        if path.exists() and not is_ours(path):
             raise Failure(f"{path} was not made by flaskhost: move it away, or choose another flaskhost:app.name")
     return found
 

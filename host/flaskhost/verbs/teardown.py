@@ -13,9 +13,9 @@ import re
 import signal
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Tuple
 
-from flaskhost import accounts, builder, fence, layout, locks, systemd, takeover
+from flaskhost import accounts, builder, fence, layout, locks, owners, systemd, takeover
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
 from flaskhost.progress import Progress
@@ -23,8 +23,6 @@ from flaskhost.shell import Failure, run, succeeds
 from flaskhost.transient import LOGIN
 from flaskhost.verbs import base, site
 
-# What people have put there, and what nobody can make again.
-PRECIOUS = ("media", "data", "logs")
 # `pulumi up --replace` makes a resource anew and then removes the one before, with the same token for both.
 REPLACEMENT_SECONDS = 600
 
@@ -48,7 +46,7 @@ def claim(asked: Document, *, anew: bool) -> Dict[str, Any]:
 def teardown(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Remove the application if it is still this stack's. Input: that of its claim."""
     try:
-        paths = layout.known(asked.app)
+        paths = _known(asked.app)
     except Failure:
         progress.say(f"{asked.app} is not on this host any more")
         _leave(layout.Layout(asked.app, "/srv"), progress)
@@ -64,13 +62,18 @@ def teardown(asked: Document, progress: Progress) -> Dict[str, Any]:
     return remove_from_host(paths, progress, purge=bool(asked["purge"]))
 
 
+def by_hand(app: str, progress: Progress, *, purge: bool) -> None:
+    """Remove an application because a person says so, whichever stack it belongs to."""
+    remove_from_host(_known(app), progress, purge=purge)
+
+
 def remove_from_host(paths: layout.Layout, progress: Progress, *, purge: bool) -> Dict[str, Any]:
     """Remove an application: units, site, releases, environment, accounts; each part may be gone already.
 
     Args:
         paths: layout of the application.
         progress: says what goes and what stays.
-        purge: whether uploads, data and logs go as well.
+        purge: whether uploads, data and logs go as well, and what else is in the application's folder.
     """
     # Called by a person after a reboot, they are not there.
     for folder in (paths.state.parent, paths.state):
@@ -81,17 +84,44 @@ def remove_from_host(paths: layout.Layout, progress: Progress, *, purge: bool) -
         _units(paths)
         fence.remove(paths.app)
         _site(paths)
-        _processes(paths.app)
+        _processes(paths)
         kept = {} if purge else dict(_worth_keeping(paths))
         _files(paths, kept)
-        _accounts(paths, kept)
+        _accounts(paths, kept, progress)
         for path, what in kept.items():
             progress.say(f"kept: {path} ({what})")
-        # By these a killed try is known; they go last.
-        remove(paths.etc)
+        _forget(paths)
         progress.say(f"{paths.app} is removed from this host" + ("" if kept or not purge else ", with all of its data"))
         _leave(paths, progress)
     return {"removed": True, "kept": kept}
+
+
+def _known(app: str) -> layout.Layout:
+    """Return the layout; what a removal that was killed at its end has left of it goes first."""
+    _finish(layout.Layout(app, "/srv"))
+    return layout.known(app)
+
+
+def _forget(paths: layout.Layout) -> None:
+    """Remove that by which a killed try is known: it comes last, and goes by one rename, its secrets included."""
+    removed = _removed(paths)
+    if paths.etc.is_dir():
+        directory(removed, mode=0o700)
+        paths.etc.rename(removed / paths.app)
+    _finish(paths)
+
+
+def _finish(paths: layout.Layout) -> None:
+    removed = _removed(paths)
+    for path in removed.iterdir() if removed.is_dir() else ():
+        remove(path if path.name == paths.app else None)
+    with contextlib.suppress(OSError):
+        removed.rmdir()
+
+
+def _removed(paths: layout.Layout) -> Path:
+    """Return a folder in which nobody looks for applications: `*/app.json` finds none there."""
+    return paths.at("/etc/flaskhost/.removed")
 
 
 def _refuse_strangers(paths: layout.Layout, stack: str) -> None:
@@ -131,8 +161,7 @@ def _units(paths: layout.Layout) -> None:
 def _is_unit_of(path: Path, ours: re.Pattern[str]) -> bool:
     if path.suffix not in (".service", ".socket", ".timer", ".path"):
         return False
-    text = path.read_text(errors="replace")
-    return takeover.OURS in text.split("\n")[0] and ours.search(text) is not None
+    return takeover.is_ours(path) and ours.search(path.read_text(errors="replace")) is not None
 
 
 def _site(paths: layout.Layout) -> None:
@@ -141,33 +170,49 @@ def _site(paths: layout.Layout) -> None:
     names = [paths.app, *(site.CATCH_ALL if last else ())]
     gone = [paths.at(f"/etc/nginx/sites-{kind}/{name}") for name in names for kind in ("enabled", "available")]
     gone += [paths.at(site.NAMES)] if last else []
-    files = [path for path in gone if path.is_symlink() or (path.exists() and takeover.OURS in path.read_text())]
+    files = [path for path in gone if path.is_symlink() or (path.exists() and takeover.is_ours(path))]
     for path in files:
         remove(path)
     # Where all applications are in development mode, there is no Nginx.
     if not last and paths.at("/etc/nginx").is_dir():
         site.catch_all(paths)
-    if files and systemd.is_active("nginx.service"):
-        run(["nginx", "-t", "-q"])
+    # A killed try may have removed the files and not loaded what is left. In development mode there are none.
+    if (files or paths.facts.get("mode") != layout.DEVELOPMENT) and systemd.is_active("nginx.service"):
+        again = f"`pulumi destroy` (or `pulumi up`, or `flaskhost remove {paths.app}`) again"
+        wrong = site.refused(f"do {again}. The site of {paths.app} is gone from the files")
+        if wrong:
+            raise Failure(wrong)
         systemd.systemctl("reload", "nginx.service")
 
 
-def _processes(app: str) -> None:
-    """End what still runs in the name of the application's accounts: what a person has started, say."""
-    ours = {uid for uid in map(accounts.number, (app, builder.account(app))) if uid}
-    for process in Path("/proc").glob("[0-9]*"):
+def _processes(paths: layout.Layout) -> None:
+    """End what still runs in the name of the accounts that go: what a person has started, say."""
+    ours = {uid for uid in map(accounts.number, _accounts_of(paths.app)) if uid}
+    for process in paths.at("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if process.stat().st_uid in ours:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
 def _worth_keeping(paths: layout.Layout) -> Iterator[Tuple[str, str]]:
-    """Yield the folders in which anything is, with how much."""
-    for name in PRECIOUS:
-        folder = paths.shared / name
-        sizes = [path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()] if folder.is_dir() else []
+    """Yield what people have put there, and what flaskhost has not made, with how much it is."""
+    for name in owners.WRITABLE:
+        # Logs may be elsewhere.
+        sizes = _sizes(Path(os.path.realpath(paths.shared / name)))
         if sizes:
-            yield str(folder), f"{len(sizes)} file{'s' if len(sizes) > 1 else ''}, {sum(sizes)} bytes"
+            yield str(paths.shared / name), f"{_counted(sizes)}, {sum(sizes)} bytes"
+    for path in paths.strangers():
+        yield str(path), f"{_counted(_sizes(path))}, not made by flaskhost"
+
+
+def _sizes(path: Path) -> List[int]:
+    if path.is_dir() and not path.is_symlink():
+        return [one.lstat().st_size for one in path.rglob("*") if not one.is_dir()]
+    return [path.lstat().st_size] if path.is_symlink() or path.exists() else []
+
+
+def _counted(sizes: List[int]) -> str:
+    return f"{len(sizes)} file{'' if len(sizes) == 1 else 's'}"
 
 
 def _files(paths: layout.Layout, kept: Dict[str, str]) -> None:
@@ -175,16 +220,11 @@ def _files(paths: layout.Layout, kept: Dict[str, str]) -> None:
     if not kept:
         # A folder of logs that was there before stayed, and shared/logs leads to it.
         remove(log if not log.is_symlink() and os.path.realpath(paths.shared / "logs") == str(log) else None)
-        remove(paths.home)
-    elif paths.home.is_dir():
-        precious = {Path(path) for path in kept}
-        for path in (*paths.home.iterdir(), *paths.shared.iterdir()):
-            if path != paths.shared and path not in precious:
-                remove(path)
+    _clear(paths.home, {Path(path) for path in kept})
     if log.is_symlink() and not log.exists():
         remove(log)
     rotation = paths.at(f"/etc/logrotate.d/{paths.app}")
-    if rotation.exists() and takeover.OURS in rotation.read_text():
+    if rotation.exists() and takeover.is_ours(rotation):
         remove(rotation)
     if not kept:
         for log in paths.at("/var/log/nginx").glob("*.log*"):
@@ -195,14 +235,33 @@ def _files(paths: layout.Layout, kept: Dict[str, str]) -> None:
     remove(_uploads(paths) / paths.app)
 
 
+def _clear(folder: Path, kept: Collection[Path]) -> None:
+    """Remove a folder, but what is to be kept in it; a link to a folder stays, its owner has put it there."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if any(path in one.parents for one in kept):
+            _clear(path, kept)
+        elif path not in kept:
+            remove(path)
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def _uploads(paths: layout.Layout) -> Path:
     """Return the folder of uploads, in the home of whom the session belongs to."""
-    return paths.at(os.path.expanduser("~" + os.environ.get(LOGIN, "root"))) / ".flaskhost"
+    login = os.environ.get(LOGIN) or os.environ.get("SUDO_USER") or "root"
+    return paths.at(os.path.expanduser(f"~{login}")) / ".flaskhost"
 
 
-def _accounts(paths: layout.Layout, kept: Dict[str, str]) -> None:
+def _accounts_of(app: str) -> List[str]:
+    """Return the accounts that flaskhost has made: one that was there before stays, with what runs in its name."""
+    return [builder.account(app), *([app] if accounts.is_ours(app) else [])]
+
+
+def _accounts(paths: layout.Layout, kept: Dict[str, str], progress: Progress) -> None:
     """Remove the accounts; the application's own stays where files are its own, or another one could get them."""
-    names = [builder.account(paths.app), *([] if kept else [paths.app])]
+    names = [name for name in _accounts_of(paths.app) if name != paths.app or not kept]
+    if accounts.number(paths.app) and not accounts.is_ours(paths.app):
+        progress.say(f"kept: the account {paths.app}, not made by flaskhost")
     for name in names:
         if accounts.number(name):
             run(["userdel", name])
