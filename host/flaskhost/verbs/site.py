@@ -97,8 +97,9 @@ def refused(then: str) -> str:
     at = NAMED.search(test.stdout)
     return (
         f"Nginx refuses its configuration because of {at.group(1) if at else 'a file'}, which is not of this site: "
-        f"correct it until `nginx -t` is content, and {then}, and Nginx serves what it has loaded before:\n{test.stdout}"
-    ).rstrip()
+        f"correct it until `nginx -t` is content, and {then}, and Nginx serves what it has loaded before:\n"
+        f"{test.stdout.rstrip()}"
+    )
 
 
 def _free_ports(files: Dict[str, str]) -> None:
