@@ -39,7 +39,7 @@ def refuse_person(app: str) -> None:
     """
     if number(app) >= FIRST_PERSON and not is_ours(app):
         raise Failure(
-            f"flaskhost:app.name: must not be the account of a person, and {app!r} has the number {number(app)} on this "
+            f"flaskhost:app.name: must not be the account of a person, and {app!r} has number {number(app)} on this "
             f"host (system accounts have less than {FIRST_PERSON}): choose another app.name. Nothing was changed"
         )
 

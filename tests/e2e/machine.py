@@ -14,9 +14,11 @@ from tests.e2e.ports import free_ports
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from typing_extensions import Self
+
 
 class Machine:
-    """A running container with systemd and SSH, and the keys with which it is reached; `close` removes it."""
+    """A running container with systemd and SSH, and the keys to it; the end of a `with` removes it."""
 
     def __init__(self, label: str, image: str, further_ports: Iterable[int] = ()) -> None:
         """Make and start it.
@@ -82,6 +84,14 @@ class Machine:
         self.host.run(f"install -d -m 700 -o {user} -g {user} /home/{user}/.ssh")
         self.write(f"/home/{user}/.ssh/authorized_keys", f"{public_key}\n", 0o600)
         self.host.run(f"chown {user}: /home/{user}/.ssh/authorized_keys")
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Remove it."""
+        self.close()
 
     def close(self) -> None:
         """Remove it; one that is gone already is no failure."""

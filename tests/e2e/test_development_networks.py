@@ -29,10 +29,8 @@ def machine(server_image: str) -> Iterator[Machine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "systemd_words", lambda name: [*words(name), "--cap-add=NET_ADMIN"])
         made = Machine("networks", server_image, [PORT])
-    try:
+    with made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

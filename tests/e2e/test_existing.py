@@ -35,13 +35,10 @@ def health():
 @pytest.fixture(scope="module")
 def machine(server_image: str) -> Iterator[Machine]:
     """Return a server that offers SSH on two ports."""
-    made = Machine("existing", server_image, [OTHER_SSH_PORT])
-    try:
+    with Machine("existing", server_image, [OTHER_SSH_PORT]) as made:
         made.host.run(f"printf 'Port 22\\nPort {OTHER_SSH_PORT}\\n' > /etc/ssh/sshd_config.d/ports.conf")
         made.host.run("systemctl reload ssh")
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

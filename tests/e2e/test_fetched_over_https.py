@@ -80,8 +80,7 @@ cp cert.pem /usr/local/share/ca-certificates/git-test.crt && update-ca-certifica
 @pytest.fixture(scope="module")
 def machine(server_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Return a server with a Git server on it that wants a token."""
-    made = Machine("https", server_image, further_ports=[PORT])
-    try:
+    with Machine("https", server_image, further_ports=[PORT]) as made:
         folder: Path = tmp_path_factory.mktemp("repository") / "guestbook"
         words = [sys.executable, str(TREE / "examples" / "make_repository.py"), str(folder)]
         subprocess.run(words, check=True, capture_output=True)
@@ -93,8 +92,6 @@ def machine(server_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         host.run(f"systemd-run --quiet --unit=git-https python3 /srv/server.py {PORT} {made.further_ports[PORT]}")
         until(lambda: host.succeeds(f"curl -s -o /dev/null https://127.0.0.1:{PORT}/"), "the Git server answers")
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,7 @@ PASSWORD = f'it\'s "{secrets.token_hex(8)}" $HOME %'
 @pytest.fixture(scope="module")
 def machine(server_image: str) -> Iterator[Machine]:
     """Return a server with three users, where root cannot log in."""
-    made = Machine("logins", server_image)
-    try:
+    with Machine("logins", server_image) as made:
         made.add_user(FREE, made.login_public_key)
         made.add_user(ASKED, made.login_public_key, PASSWORD)
         made.add_user(REFUSED, made.login_public_key)
@@ -36,8 +35,6 @@ def machine(server_image: str) -> Iterator[Machine]:
         made.write("/etc/sudoers.d/keeper", f"{ASKED} ALL=(ALL) ALL\n", 0o440)
         made.host.run("echo 'PermitRootLogin no' > /etc/ssh/sshd_config.d/root.conf && systemctl reload ssh")
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

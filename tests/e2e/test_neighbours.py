@@ -30,11 +30,8 @@ OTHER_DOMAIN = "two.example"
 @pytest.fixture(scope="module")
 def machine(server_image: str) -> Iterator[Machine]:
     """Return a server."""
-    made = Machine("neighbours", server_image)
-    try:
+    with Machine("neighbours", server_image) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

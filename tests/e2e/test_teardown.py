@@ -26,21 +26,15 @@ WORDS = "Here before the end"
 @pytest.fixture(scope="module")
 def first(server_image: str) -> Iterator[Machine]:
     """Return a server."""
-    made = Machine("first", server_image)
-    try:
+    with Machine("first", server_image) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
 def second(server_image: str) -> Iterator[Machine]:
     """Return another one."""
-    made = Machine("second", server_image)
-    try:
+    with Machine("second", server_image) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -110,13 +110,10 @@ class PortLoad:
 @pytest.fixture(scope="module")
 def machine(server_image: str) -> Iterator[Machine]:
     """Return a server that the usual procedure has set up, and that serves."""
-    made = Machine("variants", server_image)
-    try:
+    with Machine("variants", server_image) as made:
         made.host.run(BEFORE)
         made.host.run(f"timeout 20 sh -c 'until curl -fs http://127.0.0.1:{PORT}/; do sleep 0.1; done'")
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
