@@ -87,7 +87,8 @@ def put(release: Release, new: Path) -> List[str]:
         for name in (*files, *links):
             at = Path(top, name)
             relative = at.relative_to(new)
-            for parent in reversed(relative.parents[:-1]):
+            # As a list: what `parents` gives can be cut from Python 3.10 on.
+            for parent in reversed(list(relative.parents)[:-1]):
                 _folder(release, _inside(release, str(parent)))
             to = _inside(release, str(relative))
             if to.is_dir() and not to.is_symlink():

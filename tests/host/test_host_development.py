@@ -14,10 +14,11 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import fence, layout, releases
+from flaskhost import fence, layout, releases, sources
 from flaskhost.shell import Failure
 from flaskhost.verbs import sync
 
@@ -25,7 +26,6 @@ from tests.components import scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import rendering
     from tests.host.conftest import Server
@@ -81,6 +81,13 @@ class Development:
 
     def send(self, files: dict[str, str], gone: list[str] | None = None, **frame: Any) -> list[dict[str, Any]]:
         """Have `flaskhost sync` take one change; return its answers."""
+        asked, content = self.frame(files, gone or [])
+        answers = io.StringIO()
+        sync.sync("guestbook", io.BytesIO(json.dumps({**asked, **frame}).encode() + b"\n" + content), answers)
+        return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+    def frame(self, files: dict[str, str], gone: list[str]) -> tuple[dict[str, Any], bytes]:
+        """Return the line and the archive that say a change."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             for name, text in files.items():
@@ -93,10 +100,7 @@ class Development:
         content = packed.getvalue()
         active = releases.active(self.server.paths)
         assert active
-        asked = {"release": active.digest, "gone": gone or [], "bytes": len(content), **frame}
-        answers = io.StringIO()
-        sync.sync("guestbook", io.BytesIO(json.dumps(asked).encode() + b"\n" + content), answers)
-        return [json.loads(line) for line in answers.getvalue().splitlines()]
+        return {"release": active.digest, "gone": gone, "bytes": len(content)}, content
 
 
 @pytest.fixture
@@ -294,6 +298,49 @@ def test_a_file_that_was_cut_off_changes_nothing(dev: Development) -> None:
     dev.release()
     assert len(dev.send({"wsgi.py": "half"}, bytes=10**6)) == 1
     assert (source(dev) / "wsgi.py").read_text() != "half"
+
+
+def test_a_change_that_cannot_be_taken_is_answered_and_the_session_goes_on(
+    dev: Development, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: neither a defect nor a change above the limit ends it: the watcher would connect again for ever."""
+    dev.release()
+    monkeypatch.setattr(sources, "put", lambda *_: {}["wsgi.py"])
+    assert dev.send({"wsgi.py": "v2"})[1]["error"] == "KeyError: 'wsgi.py' (a defect)"
+    monkeypatch.setattr(sync, "LARGEST", 100)
+    (_, answer) = dev.send({"wsgi.py": "v2"})
+    assert "must have 100 bytes or less (got 10240): press Enter" in answer["error"]
+
+
+OLDEST = next(iter(sorted((Path.home() / ".pyenv/versions").glob("3.[89].*/bin/python"))), None) or next(
+    (Path(found) for found in map(shutil.which, ("python3.8", "python3.9")) if found), None
+)
+# Its accounts are not on this machine.
+OLD_SYNC = """
+import os
+from flaskhost import files
+files.ids = lambda owner, group: (os.geteuid(), os.getegid())
+from flaskhost.verbs import sync
+sync.serve("guestbook")
+"""
+
+
+@pytest.mark.skipif(not OLDEST, reason="needs a Python 3.8 or 3.9, as Ubuntu 20.04 and Debian 11 have")
+def test_the_oldest_python_takes_changes(dev: Development) -> None:
+    """Promise: what the newest Python of a developer's machine can do is not what a server's can."""
+    dev.release()
+    frame, content = dev.frame({"guestbook/views.py": "v2", "new/deep/page.txt": "new"}, ["wsgi.py"])
+    done = subprocess.run(
+        [str(OLDEST), "-c", OLD_SYNC],
+        input=json.dumps(frame).encode() + b"\n" + content,
+        env={**os.environ, "PYTHONPATH": "host", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        check=True,
+    )
+    _, answer = map(json.loads, done.stdout.splitlines())
+    assert answer["files"] == ["guestbook/views.py", "new/deep/page.txt"]
+    assert (source(dev) / "new/deep/page.txt").read_text() == "new"
+    assert not (source(dev) / "wsgi.py").exists()
 
 
 def test_sync_is_refused_in_production(ready: Server) -> None:

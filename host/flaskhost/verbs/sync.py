@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, List, Optional
+from typing import IO, Any, Dict, Iterable, List, Optional, Tuple
 
 from flaskhost import envfile, layout, locks, releases, sources, systemd
 from flaskhost.files import directory, remove
@@ -24,6 +24,7 @@ from flaskhost.shell import Failure
 from flaskhost.verbs.prepare import leading_outside, unpack
 
 LARGEST = 512 * 1024 * 1024
+PART = 1024 * 1024
 PIN = re.compile(r"Debugger PIN: ([0-9-]+)")
 
 
@@ -49,13 +50,21 @@ def sync(app: str, frames: IO[bytes], answers: IO[str]) -> None:
     scrubber = Scrubber(envfile.secrets_of(paths))
     for line in frames:
         asked = json.loads(line)
-        packed = frames.read(min(asked["bytes"], LARGEST))
-        if len(packed) < asked["bytes"]:
+        # Also of one that is too large: the next frame begins after it.
+        packed, size = _read(frames, asked["bytes"])
+        if size < asked["bytes"]:
             return
         try:
+            if size > LARGEST:
+                raise Failure(  # noqa: TRY301 - one way out for all that is refused
+                    f"a change must have {LARGEST} bytes or less (got {size}): press Enter, which deploys anew, or "
+                    "keep large files out of the source"
+                )
             _answer(answers, **_take(paths, asked, packed))
         except (Failure, OSError) as failure:
             _answer(answers, error=scrubber.clean(str(failure)))
+        except Exception as error:  # noqa: BLE001 - whoever watches would take an end for a lost connection, and try for ever
+            _answer(answers, error=scrubber.clean(f"{type(error).__name__}: {error} (a defect)"))
 
 
 def log(app: str) -> None:
@@ -79,6 +88,18 @@ def _pin(paths: layout.Layout) -> Optional[str]:
 def _answer(answers: IO[str], **values: Any) -> None:
     answers.write(json.dumps(values) + "\n")
     answers.flush()
+
+
+def _read(frames: IO[bytes], size: int) -> Tuple[bytes, int]:
+    """Return the content of a frame, not more of it than one may have, and how many bytes there were."""
+    packed = frames.read(min(size, LARGEST))
+    there = len(packed)
+    while there < size:
+        more = len(frames.read(min(size - there, PART)))
+        if not more:
+            break
+        there += more
+    return packed, there
 
 
 def _take(paths: layout.Layout, asked: Dict[str, Any], packed: bytes) -> Dict[str, Any]:
