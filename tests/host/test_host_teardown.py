@@ -266,7 +266,7 @@ def test_an_account_of_a_person_is_refused_before_anything_is_done(server: Serve
     """Promise: nobody's own account becomes the application's; one of the system's is taken over (docs/sop.md)."""
     have_account(server, "guestbook", "Ada,,,", 1000)
     before = server.tree()
-    with pytest.raises(Failure, match=r"flaskhost:app.name: .* 'guestbook' has the number 1000 .*choose another"):
+    with pytest.raises(Failure, match=r"flaskhost:app.name: .* 'guestbook' has number 1000 .*choose another"):
         server.do(scenario.plan().base)
     assert set(server.tree()) - set(before) == {"etc/flaskhost"}
     have_account(server, "guestbook", "", 999)
