@@ -7,7 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from flaskhost import layout, locks, nginx, systemd
 from flaskhost.document import Document
@@ -127,8 +127,7 @@ def _free_names(paths: layout.Layout, domains: List[str]) -> None:
     Raises:
         Failure: another one does; nothing was changed.
     """
-    for path in sorted(paths.at("/etc/nginx/sites-enabled").iterdir()):
-        at = paths.at(os.readlink(path)) if path.is_symlink() else path
+    for path, at in _enabled(paths):
         if path.name in (paths.app, "default", *CATCH_ALL) or not at.is_file():
             continue
         text = at.read_text(errors="replace")
@@ -144,6 +143,13 @@ def _free_names(paths: layout.Layout, domains: List[str]) -> None:
                 f"flaskhost:web.domains: must be given, since the application {path.name!r} of this host answers for "
                 "every name (got nothing): name the domains of one of the two. Nothing was changed"
             )
+
+
+def _enabled(paths: layout.Layout) -> List[Tuple[Path, Path]]:
+    """Return what is in the folder of enabled sites, each with the file that it leads to."""
+    folder = paths.at("/etc/nginx/sites-enabled")
+    leads = [(path, os.readlink(path) if path.is_symlink() else path.name) for path in sorted(folder.iterdir())]
+    return [(path, paths.at(to) if os.path.isabs(to) else folder / to) for path, to in leads]
 
 
 def _names_have_room(paths: layout.Layout) -> bool:
@@ -172,9 +178,8 @@ def catch_all(paths: layout.Layout) -> bool:
     of TLS may be another program's where no site wants it.
     """
     enabled = paths.at("/etc/nginx/sites-enabled")
-    there = [path for path in enabled.iterdir() if path.name not in CATCH_ALL]
-    others = [enabled / os.readlink(path) if path.is_symlink() else path for path in there]
-    texts = [paths.at(str(path)).read_text(errors="replace") for path in others if paths.at(str(path)).is_file()]
+    others = [at for path, at in _enabled(paths) if path.name not in CATCH_ALL and at.is_file()]
+    texts = [at.read_text(errors="replace") for at in others]
     claimed, tls = any("default_server" in text for text in texts), any(TLS.search(text) for text in texts)
     changed = False
     for name in CATCH_ALL:
