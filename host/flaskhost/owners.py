@@ -5,6 +5,7 @@ Code belongs to root and is read by the application's group; Nginx reads static 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -15,6 +16,7 @@ from flaskhost.files import directory, link, own, own_tree
 
 WEB = "www-data"
 WRITABLE = ("media", "data", "logs")
+GONE = contextlib.suppress(FileNotFoundError)
 
 
 class Rule(NamedTuple):
@@ -151,22 +153,35 @@ def _holds(rule: Rule) -> bool:
 
 
 def _inside(paths: layout.Layout) -> None:
-    """Put owners and modes back inside of what releases consist of."""
+    """Put owners and modes back inside of what releases consist of.
+
+    A `prepare` at the same time writes files anew and removes releases: what has gone needs nothing.
+    """
     for folder in paths.configs.iterdir():
-        own(folder, mode=0o750, group=paths.app)
-        for file in folder.iterdir():
-            own(file, mode=0o640, group=paths.app)
-    for release in releases.every(paths):
-        # One that is being prepared belongs to its builder.
-        if release.is_prepared():
-            own_tree(release.source, owner="root", group=paths.app)
-            own_tree(release.venv, owner="root", group=builder.account(paths.app))
-            own_tree(release.static, owner="root", group=WEB)
+        with GONE:
+            own(folder, mode=0o750, group=paths.app)
+            for file in folder.iterdir():
+                with GONE:
+                    own(file, mode=0o640, group=paths.app)
+    for tree, group in _trees(paths):
+        with GONE:
+            own_tree(tree, owner="root", group=group)
     for path in _all_links(paths):
-        os.chown(path, *files.ids("root", "root"), follow_symlinks=False)
+        with GONE:
+            os.chown(path, *files.ids("root", "root"), follow_symlinks=False)
     for colour in layout.SLOTS:
         if paths.socket(colour).is_socket():
             own(paths.socket(colour), mode=0o660, owner=paths.user, group=WEB)
     for path, mode in ((paths.log, 0o640), (paths.home / ".profile", 0o644)):
         if path.exists():
             own(path, mode=mode)
+
+
+def _trees(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
+    """Yield what releases consist of, each with the group that reads it."""
+    for release in releases.every(paths):
+        # One that is being prepared belongs to its builder.
+        if release.is_prepared():
+            yield release.source, paths.app
+            yield release.venv, builder.account(paths.app)
+            yield release.static, WEB

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import layout, releases, slots
+from flaskhost import files, layout, owners, releases, slots
 from flaskhost.shell import Failure
 from flaskhost.verbs import base
 
@@ -16,6 +16,7 @@ from tests.host.conftest import Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import rendering
 
@@ -593,10 +594,14 @@ def test_a_site_that_a_killed_try_has_written_is_loaded(ready: Server, monkeypat
     assert "systemctl reload nginx.service" in ready.acted()
 
 
-def test_a_name_that_another_site_claims_is_refused(ready: Server) -> None:
+@pytest.mark.parametrize("leads", ["/etc/nginx/sites-available/other", "../sites-available/other", None])
+def test_a_name_that_another_site_claims_is_refused(ready: Server, leads: str | None) -> None:
     """Promise: Nginx would only warn, and answer for one of the two; the message names the setting and the site."""
-    other = ready.root / "etc/nginx/sites-enabled/other"
-    other.write_text("server {\n    server_name a.example www.guestbook.example;\n}\n")
+    folder = ready.root / "etc/nginx"
+    text = "server {\n    server_name a.example www.guestbook.example;\n}\n"
+    (folder / ("sites-available" if leads else "sites-enabled") / "other").write_text(text)
+    if leads:
+        (folder / "sites-enabled/other").symlink_to(leads)
     before = ready.tree()
     with pytest.raises(
         Failure, match=r"web\.domains: www\.guestbook\.example is the name of another site.*enabled/other"
@@ -737,6 +742,44 @@ def test_the_umbrella_starts_what_is_active(ready: Server) -> None:
     umbrella.start("guestbook")
     assert layout.service("guestbook", "blue") in ready.active()
     assert layout.service("guestbook", "green") not in ready.active()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyError("getpwnam(): name not found")])
+def test_the_umbrella_starts_the_slot_where_owners_cannot_be_put_back(
+    ready: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """Promise: a full disk at boot keeps nothing down; the journal says what could not be done."""
+    from flaskhost.verbs import umbrella  # noqa: PLC0415 - as above
+
+    def fails(_paths: layout.Layout) -> None:
+        raise error
+
+    ready.release("v1")
+    slots.stop(ready.paths, "blue")
+    monkeypatch.setattr("flaskhost.owners.restore", fails)
+    umbrella.start("guestbook")
+    assert layout.service("guestbook", "blue") in ready.active()
+    assert str(error) in capsys.readouterr().out
+
+
+def test_owners_are_put_back_while_a_release_goes(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: `prepare` and its pruning may take files away meanwhile; all others are put back."""
+    plan = ready.release("v1")
+    folder = ready.paths.config(plan.release)
+    real, names = files.own, []
+
+    def own(path: Path, **how: Any) -> None:
+        names.append(path.name)
+        if path.name == "stage.json":
+            path.unlink()
+        real(path, **how)
+
+    monkeypatch.setattr(owners, "own", own)
+    ready.paths.configs.chmod(0o755)
+    (folder / "env").chmod(0o644)
+    assert owners.restore(ready.paths) == [str(ready.paths.configs)]
+    assert "stage.json" in names
+    assert (folder / "env").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_person_sees_what_serves_and_what_is_kept(ready: Server) -> None:

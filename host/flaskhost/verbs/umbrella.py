@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flaskhost import layout, owners, slots, systemd, tcp
+from flaskhost.shell import Failure
 
 
 def start(app: str) -> None:
@@ -12,9 +13,14 @@ def start(app: str) -> None:
     ever. Its socket is there when this returns, so a request waits instead of failing.
     """
     paths = layout.known(app)
-    different = owners.restore(paths)
-    if different:
-        print(f"owners, modes and links were different and are put back: {' '.join(different)}")
+    try:
+        different = owners.restore(paths)
+    except (Failure, OSError, LookupError) as error:
+        # A full disk, or one that can only be read: the application may run all the same.
+        print(f"owners, modes and links could not be put back: {type(error).__name__}: {error}")
+    else:
+        if different:
+            print(f"owners, modes and links were different and are put back: {' '.join(different)}")
     colour = paths.active_slot()
     if colour:
         slots.start(paths, colour)
