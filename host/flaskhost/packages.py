@@ -183,17 +183,24 @@ def install_python(etc: Path, version: str, progress: Progress) -> bool:
         return False
     names = [f"python{version}", f"python{version}-venv", f"python{version}-dev"]
     sources = etc / "apt/sources.list.d/flaskhost-deadsnakes.sources"
-    new = not sources.exists()
     try:
         install(["gpg"], progress)
         _add_deadsnakes(etc, sources, facts["VERSION_CODENAME"])
         install(names, progress)
     except Failure as failure:
         progress.say(f"apt: no Python {version} from deadsnakes: {failure}")
-        # Another apt would stumble over an archive that does not serve this distribution.
-        remove(sources if new else None)
+        # Another apt would stumble over an archive that does not serve this distribution; what a host has of it needs
+        # it, for updates.
+        remove(None if _has_deadsnakes(facts["VERSION_CODENAME"]) else sources)
         return False
     return True
+
+
+def _has_deadsnakes(codename: str) -> bool:
+    """Tell whether any Python of that archive is installed: its versions end with the distribution's name."""
+    words = ["dpkg-query", "-W", "-f", "${Version} ${db:Status-Status}\n", "python3.*"]
+    lines = run(words, check=False).stdout.splitlines()
+    return any(line.endswith(" installed") and f"+{codename}" in line for line in lines)
 
 
 def _add_deadsnakes(etc: Path, sources: Path, codename: str) -> None:

@@ -213,11 +213,24 @@ def test_a_key_that_is_not_the_known_one_is_refused(ubuntu: Server, keys: str) -
 
 
 def test_an_archive_that_does_not_serve_the_release_of_ubuntu_is_taken_out_again(ubuntu: Server) -> None:
-    """Promise: no later apt-get update fails over it."""
+    """Promise: no later apt-get update fails over it, also where a killed run has left it."""
+    (ubuntu.root / "etc/apt/sources.list.d/flaskhost-deadsnakes.sources").write_text("Types: deb\n")
+    ubuntu.set("versions", "3.10.12-1~22.04.3 installed\n3.12.4-1+jammy1 config-files\n")
     (ubuntu.fakes / "packages").write_text("gpg\n")
     ubuntu.set("apt-fails")
     assert not packages.install_python(ubuntu.root / "etc", "3.10", Progress(ubuntu.said))
     assert list((ubuntu.root / "etc/apt/sources.list.d").iterdir()) == []
+
+
+def test_a_python_of_deadsnakes_keeps_its_archive_where_another_cannot_be_had(ubuntu: Server) -> None:
+    """Promise: what runs there gets its updates."""
+    (ubuntu.fakes / "packages").write_text("gpg\n")
+    ubuntu.set("apt-fails")
+    ubuntu.set("versions", "3.10.12-1~22.04.3 installed\n3.12.4-1+jammy1 installed\n")
+    assert not packages.install_python(ubuntu.root / "etc", "3.14", Progress(ubuntu.said))
+    assert [path.name for path in (ubuntu.root / "etc/apt/sources.list.d").iterdir()] == [
+        "flaskhost-deadsnakes.sources"
+    ]
 
 
 def test_debian_has_no_deadsnakes(server: Server) -> None:
@@ -336,7 +349,7 @@ def test_the_builder_is_in_no_group_of_the_application(ready: Server) -> None:
     builds = [call for call in ready.calls() if call.startswith("systemd-run") and "User=guestbook_build" in call]
     assert builds
     assert not any("SupplementaryGroups" in call for call in builds)
-    assert (ready.fakes / "groups").read_text() == "guestbook_build\n"
+    assert (ready.fakes / "groups-of-guestbook").read_text() == "guestbook_build\n"
 
 
 def test_two_applications_with_long_names_have_two_builders() -> None:
