@@ -11,6 +11,8 @@ from flaskhost.takeover import OURS
 
 # The first number of accounts that are not the system's (login.defs(5), UID_MIN).
 FIRST_PERSON = 1000
+# Nginx's account, which `app.user` may name.
+WEB = "www-data"
 # The fields in a line of passwd(5).
 FIELDS = 7
 _NUMBER, _COMMENT, _HOME = 2, 4, 5
@@ -67,6 +69,18 @@ def ensure(app: str, user: str, home: str, progress: Progress) -> None:
     _home(app, home, progress)
     if builder.account(app) not in run(["id", "-nG", user], check=False).stdout.split():
         run(["usermod", "--append", "--groups", builder.account(app), user])
+
+
+def leave(app: str, user: str) -> None:
+    """Have Nginx's account read nothing that the builder has built, once the application does not run as it any more.
+
+    Args:
+        app: name of the application.
+        user: whom it runs as now.
+    """
+    group = builder.account(app)
+    if user != WEB and group in run(["id", "-nG", WEB], check=False).stdout.split():
+        run(["gpasswd", "--delete", WEB, group])
 
 
 def _home(app: str, home: str, progress: Progress) -> None:

@@ -69,6 +69,7 @@ case $* in *\\$*) ;; *--pipe*)
 esac
 """
 DPKG_QUERY = """
+case $3 in *Version*) cat "$FAKES/versions" 2>/dev/null; exit 0 ;; esac
 shift 3
 for package; do
     grep -qx "$package" "$FAKES/packages" && echo "$package installed" || echo "$package not-installed"
@@ -128,8 +129,9 @@ SCRIPTS = {
     "useradd": 'for last; do :; done; echo "$last" >> "$FAKES/accounts"; rm -f "$FAKES/group-$last"\n',
     "userdel": 'rm "$FAKES/passwd-$1"\n',
     "groupdel": 'rm "$FAKES/group-$1"\n',
-    "id": 'cat "$FAKES/groups" 2>/dev/null || :\n',
-    "usermod": '[ "$1" != --append ] || echo "$3" >> "$FAKES/groups"\n',
+    "id": 'cat "$FAKES/groups-of-$2" 2>/dev/null || :\n',
+    "usermod": '[ "$1" != --append ] || echo "$3" >> "$FAKES/groups-of-$4"\n',
+    "gpasswd": 'sed -i "/^$3$/d" "$FAKES/groups-of-$2"\n',
     "ss": 'cat "$FAKES/ss" 2>/dev/null || :\n',
     "nginx": NGINX,
     "runuser": RUNUSER,

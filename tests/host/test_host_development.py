@@ -305,7 +305,7 @@ def test_a_change_that_cannot_be_taken_is_answered_and_the_session_goes_on(
 ) -> None:
     """Promise: neither a defect nor a change above the limit ends it: the watcher would connect again for ever."""
     dev.release()
-    monkeypatch.setattr(sources, "put", lambda *_: {}["wsgi.py"])
+    monkeypatch.setattr(sources, "put", lambda *_: json.loads("{}")["wsgi.py"])
     assert dev.send({"wsgi.py": "v2"})[1]["error"] == "KeyError: 'wsgi.py' (a defect)"
     monkeypatch.setattr(sync, "LARGEST", 100)
     (_, answer) = dev.send({"wsgi.py": "v2"})

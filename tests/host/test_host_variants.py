@@ -188,6 +188,19 @@ def test_the_account_owns_what_it_writes_and_nothing_else(ready: Server) -> None
     assert mode(ready.paths.shared / "media") == 0o2770
 
 
+def test_nginx_reads_no_packages_once_the_application_does_not_run_as_it(ready: Server) -> None:
+    """Promise: its account leaves the builder's group with the switch, not while the release before needs it."""
+    ready.do(scenario.plan(app__user="www-data").base)
+    ready.release("v1", app__user="www-data")
+    members = ready.fakes / "groups-of-www-data"
+    assert members.read_text() == "guestbook_build\n"
+    ready.do(scenario.plan().base)
+    ready.release("v2", until="stage")
+    assert members.read_text() == "guestbook_build\n"
+    ready.release("v2")
+    assert members.read_text() == ""
+
+
 def test_modes_that_somebody_has_changed_are_put_back(ready: Server) -> None:
     """Promise: after `chmod -R 755` the environment is closed again, the code is, and links lead right."""
     plan = ready.release()

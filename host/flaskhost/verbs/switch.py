@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Optional
 
-from flaskhost import dependencies, envfile, layout, locks, releases, slots, systemd
+from flaskhost import accounts, dependencies, envfile, layout, locks, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.files import remove
 from flaskhost.progress import Progress
@@ -41,6 +41,8 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
             slots.drain(paths, idle, progress)
             slots.retire(paths, idle)
             progress.say(f"stopping: {idle}")
+        # Not before: the release that ran as it could not start again.
+        accounts.leave(paths.app, paths.user)
         pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
