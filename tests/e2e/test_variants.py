@@ -303,3 +303,16 @@ def test_port_and_log_files_go_when_the_stack_does_not_want_them(stack: Stack, h
     assert not host.succeeds(f"curl -fs http://localhost:{PORT}/version")
     assert host.run(f"ls /etc/systemd/system /etc/logrotate.d | grep -c -e gunicorn-tcp -e '^{APP}$' || true") == "0"
     assert host.succeeds(f"test -s /var/log/{APP}/gunicorn-access.log")
+
+
+def test_destroy_leaves_what_the_procedure_had_before(stack: Stack, host: Host) -> None:
+    """Its account with what runs in its name, its files and its logs: the way back of docs/sop.md."""
+    stack.deploy(GOOD)
+    host.run(f"echo theirs > {HOME}/notes; (runuser -u {APP} -- sleep 3600 > /dev/null 2>&1 &)")
+    destroyed = stack.destroy()
+    assert f"kept: {HOME}/notes (1 file, not made by flaskhost)" in destroyed.text
+    assert f"kept: the account {APP}, not made by flaskhost" in destroyed.text
+    assert host.succeeds(f"pgrep -u {APP} sleep && ! getent passwd {APP}_build")
+    assert host.run(f"ls -A {HOME}").split() == ["notes", "shared"]
+    assert host.run(f"ls -A {HOME}/shared").split() == ["data", "logs", "media"]
+    assert host.succeeds(f"zgrep '{OLD_LINE}' /var/log/{APP}/gunicorn-access.log*")
