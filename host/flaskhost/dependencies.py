@@ -34,12 +34,12 @@ BUILD_SECONDS = 1800
 # Written last: a folder without it is what a killed build left behind.
 COMPLETE = ".complete"
 INCLUDE = re.compile(r"^(?:--requirement[ =]|--constraint[ =]|-r|-c)\s*(\S+)")
-# What installs a part of the source itself, as each kind of file writes it.
 # How setuptools, meson and make say that there is no compiler, or that it misses a header.
 COMPILER = re.compile(
     r"(?:No such file or directory: |command |unable to execute )'\S*(?:cc|g\+\+|clang)'|Unknown compiler"
     r"|(?:cc|g\+\+|make): (?:command )?not found|fatal error: \S+\.h: No such file"
 )
+# What installs a part of the source itself, as each kind of file writes it.
 LOCAL = re.compile(
     r"^(?:-e|--editable)\b|^[./]|^file:|@ *(?:\.|file:)|source = \{ (?:editable|directory|path) = "
     r"|^type = \"(?:directory|file)\"$"
@@ -130,7 +130,7 @@ def _lines(source: Path, file: str, *, development: bool) -> List[str]:
     if file in (UV_LOCK, POETRY_LOCK):
         if not (source / PROJECT).is_file():
             raise Failure(f"{PROJECT} is missing in the source, beside {file}: add it")
-        return [line for name in (file, PROJECT) for line in (source / name).read_text().splitlines()]
+        return [line for name in (file, PROJECT) for line in _text(source, source / name).splitlines()]
     names = _requirements_files(source, file, development=development)
     return [line for name in names for line in _requirements(source, name)]
 
@@ -210,9 +210,20 @@ def _requirements(source: Path, name: str) -> List[str]:
         if not path.is_file():
             where = os.path.relpath(path, source)
             raise Failure(f"{where} is missing in the source: add it with pinned versions (package==1.2.3)")
-        for line in path.read_text().splitlines():
+        for line in _text(source, path).splitlines():
             lines.append(line.strip())
             included = INCLUDE.match(line.strip())
             if included:
                 waiting.append(Path(os.path.normpath(path.parent / included.group(1))))
     return lines
+
+
+def _text(source: Path, path: Path) -> str:
+    """Return the text of a file of the source, without the mark that some editors put before it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Failure(
+            f"{os.path.relpath(path, source)} must be UTF-8 ({error}): save it as UTF-8 (in PowerShell, "
+            "`pip freeze | Out-File -Encoding utf8 requirements.txt`)"
+        ) from None

@@ -8,7 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import builder, entry, layout, packages, poetry, python, releases
+from flaskhost import builder, dependencies, entry, layout, packages, poetry, python, releases
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import stage
@@ -257,6 +257,19 @@ def test_uv_lock_comes_first_and_is_installed_as_it_stands(ready: Server) -> Non
     assert "uv sync --quiet --frozen --no-editable --python /usr/bin/python3 --no-dev" in calls
     assert not any("-r" in call.split() for call in calls)
     assert "uv.lock comes before poetry.lock and requirements.txt" in ready.said.getvalue()
+
+
+def test_requirements_of_another_encoding_are_refused_in_words(ready: Server) -> None:
+    """Promise: what PowerShell's `pip freeze >` writes is named with what to do; a mark of UTF-8 hides no line."""
+    source = ready.root / "source"
+    source.mkdir()
+    (source / "requirements.txt").write_bytes("flask==3.0.0\n".encode("utf-16"))
+    with pytest.raises(Failure, match=r"^requirements.txt must be UTF-8 \(.*save it as UTF-8.*Out-File -Encoding utf8"):
+        dependencies._requirements(source, "requirements.txt")  # noqa: SLF001 - without all that a release takes
+    (source / "requirements.txt").write_text("-r more.txt\n", encoding="utf-8-sig")
+    (source / "more.txt").write_text("flask==3.0.0\n")
+    found = dependencies._requirements(source, "requirements.txt")  # noqa: SLF001 - as above
+    assert found == ["-r more.txt", "flask==3.0.0"]
 
 
 def test_poetry_reads_its_own_lock(ready: Server) -> None:
