@@ -44,6 +44,11 @@ SETTINGS = (
     "tar.umask=0022",
 )
 
+# What git says where the Git server was not reached, or refused: the mirror is not the reason.
+ELSEWHERE = re.compile(
+    r"Could not read from remote|unable to access|Authentication failed|could not read (?:Username|Password)|no end after"
+)
+
 
 class Place(NamedTuple):
     """Where the repository is: its URL, and for SSH the only key that its server may show."""
@@ -81,6 +86,17 @@ def archive(paths: Layout, place: Place, commit: str, progress: Progress) -> Pat
         Failure: the Git server refused, or has no such commit, or the commit has parts that are elsewhere.
     """
     mirror = paths.home / "repo.git"
+    try:
+        return _archive(paths, mirror, place, commit, progress)
+    except Failure as failure:
+        if ELSEWHERE.search(str(failure)) or _is_whole(mirror):
+            raise
+        progress.say("repository: the mirror is damaged, as after a power cut or with a full disk: fetching it anew")
+        remove(mirror)
+        return _archive(paths, mirror, place, commit, progress)
+
+
+def _archive(paths: Layout, mirror: Path, place: Place, commit: str, progress: Progress) -> Path:
     _have_mirror(mirror)
     if _kind(mirror, commit) is None:
         _fetch(paths, mirror, place, commit, progress)
@@ -134,6 +150,15 @@ def _have_mirror(mirror: Path) -> None:
     # The application's lock is held, so nobody works behind them any more.
     for lock in (*mirror.glob("*.lock"), *mirror.glob("refs/**/*.lock"), *mirror.glob("*.tar")):
         lock.unlink()
+
+
+def _is_whole(mirror: Path) -> bool:
+    """Tell whether git can read all that the mirror has; so, too, where that takes too long to find out."""
+    command = ["git", "-C", str(mirror), "fsck", "--no-dangling", "--no-progress"]
+    try:
+        return run(command, timeout=LOCAL_SECONDS, env=_environment(), check=False).returncode == 0
+    except Failure:
+        return True
 
 
 def _kind(mirror: Path, commit: str) -> Optional[str]:

@@ -179,6 +179,36 @@ def test_a_mirror_that_a_killed_fetch_has_left_is_used_or_made_anew(ready: Serve
     assert list(mirror.rglob("*.lock")) == []
 
 
+@pytest.mark.parametrize("what", ["", "^{tree}", ":wsgi.py", "*.pack", "*.idx"])
+@pytest.mark.parametrize("size", [0, 5])
+@pytest.mark.parametrize("following", [False, True])
+def test_a_damaged_mirror_is_made_anew(ready: Server, upstream: Path, what: str, size: int, *, following: bool) -> None:
+    """Promise: what a full disk or a power cut has left of an object stops no deploy, of this commit or the next."""
+    head = git(upstream, "rev-parse", "HEAD")
+    deploy(ready, upstream, head)
+    mirror = ready.paths.home / "repo.git"
+    if what.startswith("*"):
+        (damaged,) = mirror.glob(f"objects/pack/{what}")
+    else:
+        damaged = loose(mirror, git(upstream, "rev-parse", head + what))
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:size])
+    wanted = commit(upstream, **{"a.txt": "2"}) if following else head
+    # Other variables, so that it is another release of the same commit.
+    release = deploy(ready, upstream, wanted, env={"A": "another"})
+    assert (release.source / "wsgi.py").read_text() == "app = 1\n"
+
+
+def loose(mirror: Path, name: str) -> Path:
+    """Have all objects of a mirror in files of their own, as later fetches leave them; return that of one."""
+    (pack,) = mirror.glob("objects/pack/*.pack")
+    packed = pack.read_bytes()
+    for path in pack.parent.iterdir():
+        path.unlink()
+    subprocess.run(["git", "-C", str(mirror), "unpack-objects", "-q"], input=packed, check=True)
+    return mirror / "objects" / name[:2] / name[2:]
+
+
 def test_hooks_and_settings_of_a_mirror_run_nothing(ready: Server, upstream: Path) -> None:
     """Promise: whatever lies in the mirror, a fetch by root runs no program of it."""
     deploy(ready, upstream, git(upstream, "rev-parse", "HEAD"))
