@@ -17,6 +17,11 @@ OLDEST = (3, 9)
 INSTALL_SECONDS = 600
 
 
+def version() -> str:
+    """Return the version that is pinned."""
+    return next(line for line in PINS.read_text().splitlines() if line.startswith("poetry==")).split()[0][8:]
+
+
 def ensure(paths: Layout, python: Python, uv: str, progress: Progress) -> Path:
     """Have Poetry on the host, in an environment of its own that belongs to root; return the program.
 
@@ -29,21 +34,20 @@ def ensure(paths: Layout, python: Python, uv: str, progress: Progress) -> Path:
     Raises:
         Failure: both Pythons are too old, or it could not be installed.
     """
-    version = next(line for line in PINS.read_text().splitlines() if line.startswith("poetry==")).split()[0][8:]
     on = next((one for one in (system(), python) if numbers(one.version) >= OLDEST), None)
     if on is None:
         raise Failure(
             f"poetry.lock needs Python {'.'.join(map(str, OLDEST))} or newer to be read, and this host has "
             f"{system().version}: name a newer one in flaskhost:app.python, or add a requirements.txt"
         )
-    folder = paths.at(f"/usr/local/lib/flaskhost/poetry-{version}-{on.version}")
+    folder = paths.at(f"/usr/local/lib/flaskhost/poetry-{version()}-{on.version}")
     program, complete = folder / "bin" / "poetry", folder / ".complete"
     if complete.exists():
         return program
     with locks.held(paths.at("/run/flaskhost/host.lock"), f"poetry for {paths.app}", progress):
         if complete.exists():
             return program
-        progress.say(f"poetry: installing {version}")
+        progress.say(f"poetry: installing {version()}")
         # Not in the folder itself, which uv makes only where nothing is.
         cache = folder.with_name(f".{folder.name}.cache")
         variables = {**environment(), "UV_CACHE_DIR": str(cache), "UV_LINK_MODE": "copy"}

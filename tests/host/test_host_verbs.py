@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import files, layout, owners, releases, slots
+from flaskhost import files, layout, owners, poetry, releases, slots
 from flaskhost.shell import Failure
 from flaskhost.verbs import base
 
@@ -721,6 +721,11 @@ def test_a_version_of_the_command_that_another_application_works_with_stays(read
         (base.LIBRARY / name / "bin").mkdir(parents=True)
         (base.LIBRARY / name / "bin" / "flaskhost").touch()
         os.utime(base.LIBRARY / name, None if name == "young" else (0, 0))
+    poetries = [f"poetry-{version}-3.11.2" for version in (poetry.version(), "1.0.0")]
+    for name in poetries:
+        (base.LIBRARY / name / "bin").mkdir(parents=True)
+        (base.LIBRARY / name / "bin" / "poetry").touch()
+        os.utime(base.LIBRARY / name, (0, 0))
     other = ready.root / "etc/flaskhost/other"
     other.mkdir()
     (other / "app.json").write_text(layout.remember("other", {"root": "/srv", "command": str(base.LIBRARY / "used")}))
@@ -728,6 +733,7 @@ def test_a_version_of_the_command_that_another_application_works_with_stays(read
     assert (base.LIBRARY / "used").exists()
     assert not (base.LIBRARY / "unused").exists()
     assert (base.LIBRARY / "young").exists(), "another stack may be about to work with it"
+    assert [path.name for path in sorted(base.LIBRARY.glob("poetry-*"))] == [poetries[0]]
 
 
 def test_the_umbrella_starts_what_is_active(ready: Server) -> None:

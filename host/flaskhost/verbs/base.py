@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Set
 
-from flaskhost import accounts, layout, locks, logs, owners, packages, systemd, takeover, tcp
+from flaskhost import accounts, layout, locks, logs, owners, packages, poetry, systemd, takeover, tcp
 from flaskhost.document import Document
 from flaskhost.files import directory, link, own_tree, remove, write
 from flaskhost.progress import Progress
@@ -109,12 +109,17 @@ def install(program: str, digest: str) -> Path:
 
 
 def _remove_unused(known: Path) -> None:
-    """Remove versions of this command and of uv that no application on the host works with."""
+    """Remove versions of this command, of uv and of Poetry that no application on the host works with."""
     used = " ".join(path.read_text() for path in known.glob("*/app.json"))
-    for folder in (*LIBRARY.glob("*/bin/flaskhost"), *LIBRARY.glob("uv-*/bin/uv")):
-        version = folder.parent.parent
+    ours = f"poetry-{poetry.version()}-"
+    for program in (
+        *LIBRARY.glob("*/bin/flaskhost"),
+        *LIBRARY.glob("uv-*/bin/uv"),
+        *LIBRARY.glob("poetry-*/bin/poetry"),
+    ):
+        version = program.parent.parent
         young = time.time() - version.stat().st_mtime < UNUSED_SECONDS
-        if str(version) not in used and version != HERE and not young:
+        if str(version) not in used and version != HERE and not version.name.startswith(ours) and not young:
             remove(version)
 
 
