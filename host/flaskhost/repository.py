@@ -46,7 +46,8 @@ SETTINGS = (
 
 # What git says where the Git server was not reached, or refused: the mirror is not the reason.
 ELSEWHERE = re.compile(
-    r"Could not read from remote|unable to access|Authentication failed|could not read (?:Username|Password)|no end after"
+    r"Could not read from remote|unable to access|Authentication failed|could not read (?:Username|Password)"
+    r"|no end after"
 )
 
 
