@@ -23,6 +23,9 @@ OLDEST_UV = (0, 8)
 PINNED = Path(__file__).with_name("uv.txt")
 """The uv that set-up installs where there is none, with its hashes."""
 
+POETRY = cache.TREE / "host" / "flaskhost" / "poetry.txt"
+"""The packages of the Poetry that a server gets (host/flaskhost/poetry.py)."""
+
 AUTHORITIES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 """Where Debian and Fedora keep the system's certificate authorities."""
 
@@ -154,17 +157,21 @@ def uv_environment() -> dict[str, str]:
 
 
 def compile_lock() -> None:
-    """Write requirements.txt anew from pyproject.toml (`make lock`)."""
+    """Write requirements.txt, and the packages of the host's Poetry, anew from pyproject.toml (`make lock`)."""
     with Step("lock", "resolving the packages of pyproject.toml") as step:
-        words = [find_uv(step), "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.10"]
-        words += ["pyproject.toml", "--group", "dev", "--output-file", cache.REQUIREMENTS.name]
+        words = [find_uv(step), "pip", "compile", "--universal", "--generate-hashes"]
+        here = ["--python-version", "3.10", "pyproject.toml", "--group", "dev"]
+        # The oldest Python that this Poetry runs on; its hashes are all that a server looks at.
+        there = ["--python-version", "3.9", "--group", "poetry", "--no-header", "--no-annotate"]
         environment = {
             **uv_environment(),
             # What the file's first lines say that it was made with.
             "UV_CUSTOM_COMPILE_COMMAND": "make lock",
         }
         try:
-            step.run(words, folder=cache.TREE, environment=environment)
+            for more, file in ((here, cache.REQUIREMENTS), (there, POETRY)):
+                written = ["--output-file", str(file.relative_to(cache.TREE))]
+                step.run([*words, *more, *written], folder=cache.TREE, environment=environment)
         except CommandFailed as error:
             raise stop("The packages could not be resolved", error, "look at pyproject.toml") from error
-        step.done("wrote requirements.txt")
+        step.done(f"wrote {cache.REQUIREMENTS.name} and {POETRY.name}")
