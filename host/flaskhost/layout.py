@@ -120,7 +120,12 @@ def known(app: str) -> Layout:
     try:
         facts = json.loads(path.read_text())
     except FileNotFoundError:
-        raise Failure(f"there is no application {app!r} on this host ({path} is missing): run `pulumi up`") from None
+        # Pulumi knows what it has done, and not that a person has removed it.
+        raise Failure(
+            f"there is no application {app!r} on this host ({path} is missing): deploy it with `pulumi up`. If it was "
+            "removed by hand, or the host was set up anew, have Pulumi forget its steps first: "
+            "`pulumi destroy --target '**:remote:**'`"
+        ) from None
     paths = Layout(app, facts["root"])
     paths.facts = facts
     return paths

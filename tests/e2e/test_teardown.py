@@ -130,6 +130,23 @@ def test_a_forced_replacement_removes_nothing(stack: Stack, first: Machine) -> N
     assert first.host.status()["active"]
 
 
+def test_an_application_that_was_removed_by_hand_is_deployed_anew(stack: Stack, first: Machine) -> None:
+    """Pulumi holds it for deployed; what the message says brings it back, with its data."""
+    stack.up()
+    # With another application there, the flaskhost command stays, and says what is the matter.
+    there = "/etc/flaskhost"
+    first.host.run(f"mkdir {there}/blog && sed s/{APP}/blog/ {there}/{APP}/app.json > {there}/blog/app.json")
+    first.host.run(f"flaskhost remove {APP}")
+    stack.configure(env={"SITE_TITLE": "Back again"})
+    target = "**:remote:**"
+    assert f"`pulumi destroy --target '{target}'`" in stack.up(check=False).text
+    words = ("destroy", "--yes", "--skip-preview", "--non-interactive", "--stack", stack.name)
+    stack.pulumi(*words, "--config-file", str(stack.file), "--target", target)
+    stack.up()
+    assert stack.site.version() == "1.0.0"
+    first.host.run(f"rm -r {there}/blog")
+
+
 def test_a_move_that_fails_leaves_the_first_host_serving(stack: Stack, first: Machine, second: Machine) -> None:
     """Nothing is removed there before the other one serves."""
     stack.use(second)

@@ -295,6 +295,7 @@ def test_the_uploaded_archive_installs_itself_once(server: Server, monkeypatch: 
     done = subprocess.run([str(program), "status", "guestbook"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "error: there is no application 'guestbook' on this host" in done.stderr
+    assert "`pulumi destroy --target '**:remote:**'`" in done.stderr
     monkeypatch.setattr(sys, "path", [str(packed.archive), *sys.path])
     assert command._program() == str(program)  # noqa: SLF001 - what an upload starts with
 
