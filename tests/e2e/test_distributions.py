@@ -5,6 +5,7 @@ Debian 11 has systemd 247, Python 3.9, Nginx 1.18 and OpenSSL 1.1; Debian 13 has
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +61,38 @@ def test_a_second_up_connects_to_nobody(stack: Stack) -> None:
     before = stack.host.logins()
     stack.up()
     assert stack.host.logins() == before
+
+
+SYNC = """
+import io, json, os, pathlib, subprocess, tarfile
+program = pathlib.Path("/usr/local/bin/flaskhost").resolve()
+root = pathlib.Path("/root/scratch")
+home, config = root / "srv/{app}", root / "srv/{app}/config/digest"
+for folder in ("etc/flaskhost/{app}", "run", "srv/{app}/releases/one", "srv/{app}/config/digest",
+               "srv/{app}/slots/development"):
+    (root / folder).mkdir(parents=True)
+facts = dict(app="{app}", root="/srv", mode="development", user="{app}")
+(root / "etc/flaskhost/{app}/app.json").write_text(json.dumps(facts))
+(config / "release.json").write_text(json.dumps(dict(folder="one", prepared=True)))
+(config / "env").write_text("FLASK_DEBUG=1\\n")
+(home / "active").symlink_to("slots/development")
+(home / "slots/development/config").symlink_to("../../config/digest")
+packed = io.BytesIO()
+with tarfile.open(fileobj=packed, mode="w") as tar:
+    tar.add("/etc/hostname", "pages/deep/new.txt")
+frame = dict(release="digest", gone=[], bytes=len(packed.getvalue()))
+done = subprocess.run([str(program), "sync", "{app}"], input=json.dumps(frame).encode() + b"\\n" + packed.getvalue(),
+                      env=dict(os.environ, FLASKHOST_ROOT=str(root)), stdout=subprocess.PIPE, check=True)
+print(done.stdout.decode().splitlines()[-1])
+assert (home / "releases/one/pages/deep/new.txt").read_text() == pathlib.Path("/etc/hostname").read_text()
+"""
+
+
+def test_the_development_modes_sync_takes_a_change(stack: Stack) -> None:
+    """The host's own code on the host's own Python; the source is a scratch one."""
+    answer = json.loads(stack.host.run(f"python3 - <<'END'\n{SYNC.format(app=APP)}\nEND"))
+    assert answer["files"] == ["pages/deep/new.txt"]
+    stack.host.run("rm -r /root/scratch")
 
 
 def test_a_release_loses_no_request(stack: Stack) -> None:
