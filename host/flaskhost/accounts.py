@@ -67,7 +67,7 @@ def ensure(app: str, user: str, home: str, progress: Progress) -> None:
             run(["useradd", "--system", *group, *more, name])
             progress.say(f"account: made {name}")
     _home(app, home, progress)
-    if builder.account(app) not in run(["id", "-nG", user], check=False).stdout.split():
+    if not _is_member(user, builder.account(app)):
         run(["usermod", "--append", "--groups", builder.account(app), user])
 
 
@@ -79,7 +79,7 @@ def leave(app: str, user: str) -> None:
         user: whom it runs as now.
     """
     group = builder.account(app)
-    if user != WEB and group in run(["id", "-nG", WEB], check=False).stdout.split():
+    if user != WEB and _is_member(WEB, group):
         run(["gpasswd", "--delete", WEB, group])
 
 
@@ -90,6 +90,10 @@ def _home(app: str, home: str, progress: Progress) -> None:
         # With processes of it at work, usermod(8) refuses; then its files are found all the same.
         done = run(["usermod", "--home", home, app], check=False)
         progress.say(f"account: home of {app} is {home}" if not done.returncode else f"account: {done.stdout.strip()}")
+
+
+def _is_member(name: str, group: str) -> bool:
+    return group in run(["id", "-nG", name], check=False).stdout.split()
 
 
 def _fields(name: str) -> List[str]:

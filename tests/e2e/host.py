@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 APP = "guestbook"
 HOME = f"/srv/{APP}"
+WHO = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com"
+"""Before a git command on a host that commits: somebody."""
 
 
 def service(slot: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 
 from ops.local_server import server
 from tests.components.scenario import OTHER_HOST_KEY
-from tests.e2e.host import APP, HOME
+from tests.e2e.host import APP, HOME, WHO
 from tests.e2e.stack import GOOD, NEWER, TREE, Run, Stack
 from tests.e2e.watch import CommandLines
 
@@ -28,7 +28,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 REPOSITORY = "/srv/git/guestbook.git"
 AFTER = "v1.1.1"
-WHO = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com"
 
 
 @dataclass

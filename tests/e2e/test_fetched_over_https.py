@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.host import APP, until
+from tests.e2e.host import APP, WHO, until
 from tests.e2e.machine import Machine
 from tests.e2e.stack import GOOD, NEWER, TREE, Stack
 from tests.e2e.watch import CommandLines
@@ -120,9 +120,8 @@ def commit(machine: Machine, version: str) -> str:
 
 def release(machine: Machine, version: str) -> str:
     """Have the team release a version that no mirror has yet, with the files of v1.1.0; return its commit."""
-    who = "GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com"
     words = f"git commit-tree {NEWER}^{{tree}} -p {NEWER}^{{commit}} -m {version}"
-    machine.host.run(f"set -e; cd /srv/git/guestbook.git; made=$({who} {words}); git tag {version} $made")
+    machine.host.run(f"set -e; cd /srv/git/guestbook.git; made=$({WHO} {words}); git tag {version} $made")
     return commit(machine, version)
 
 

@@ -58,6 +58,7 @@ if __name__ == "__main__":
     sys.exit(__main__.main(sys.argv[1:]))
 """
 SECRET = "hunter2-secret"
+FOLLOWS = "`flaskhost environment guestbook` is running already: following it\n"
 
 
 def text(**values: Any) -> str:
@@ -86,6 +87,11 @@ class Front:
         self.process.stdin.write(asked.encode())
         self.process.stdin.close()
         self.process.stdin = None
+
+    def line(self) -> str:
+        """Wait for the next line on standard error."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline().decode()
 
     def end(self) -> tuple[int, str, str]:
         """Wait for it; return status, standard output and standard error."""
@@ -166,8 +172,7 @@ def test_a_cut_session_leaves_the_work_running_and_the_next_one_attaches(server:
     first.cut()
     assert first.process.wait(timeout=10) != 0
     second = Front(server, text(gate="gate"))
-    assert second.process.stderr is not None
-    assert b"is running already: following it" in second.process.stderr.readline()
+    assert second.line() == FOLLOWS
     (server.root / "gate").touch()
     status, out, err = second.end()
     assert (status, json.loads(out)["release"]) == (0, "4f1c")
@@ -189,8 +194,7 @@ def test_two_calls_at_the_same_moment_do_the_work_once(server: Server) -> None:
     """Promise: also while systemd is still starting the unit, the second call attaches."""
     server.set("slow-start")
     fronts = [Front(server, text(gate="gate")) for _ in range(2)]
-    until(server.root / "began")
-    time.sleep(0.2)
+    assert sorted(front.line() for front in fronts)[1] == FOLLOWS
     (server.root / "gate").touch()
     ends = [front.end() for front in fronts]
     assert [status for status, _out, _err in ends] == [0, 0]
@@ -202,14 +206,13 @@ def test_another_document_waits_for_its_turn(server: Server) -> None:
     first = Front(server, text(gate="gate"))
     until(server.root / "began")
     second = Front(server, text(fails="the second"))
-    time.sleep(0.3)
+    assert second.line() == "waiting for another `flaskhost environment guestbook` to end\n"
     assert (server.root / "began").read_text() == "x"
     (server.root / "gate").touch()
     assert first.end()[0] == 0
-    status, out, err = second.end()
+    status, out, _err = second.end()
     assert status == 1
     assert "error: the second" in out
-    assert "waiting for another `flaskhost environment guestbook` to end" in err
 
 
 def test_a_killed_worker_is_told_with_the_next_step(server: Server) -> None:

@@ -259,10 +259,10 @@ def _accounts_of(app: str) -> List[str]:
 
 def _accounts(paths: layout.Layout, kept: Dict[str, str], progress: Progress) -> None:
     """Remove the accounts; the application's own stays where files are its own, or another one could get them."""
-    names = [name for name in _accounts_of(paths.app) if name != paths.app or not kept]
-    if accounts.number(paths.app) and not accounts.is_ours(paths.app):
+    ours = _accounts_of(paths.app)
+    if paths.app not in ours and accounts.number(paths.app):
         progress.say(f"kept: the account {paths.app}, not made by flaskhost")
-    for name in names:
+    for name in (one for one in ours if one != paths.app or not kept):
         if accounts.number(name):
             run(["userdel", name])
         # userdel(8) keeps a group that has members, and the application's user is one of its builder's.
