@@ -8,20 +8,17 @@ another port at each call, which no real host does: the stack knows one port, an
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import IO
 
 TREE = Path(__file__).resolve().parents[1]
 STACK, PASSPHRASE = "bench", "bench"
@@ -75,8 +72,8 @@ def main(verb: str, version: str) -> int:
     text = FILE.format(**where, version=version, commit=commit)
     file.write_text(f"{salt}{HEAD}{text}{SECRETS}{secret}")
     words = ["--yes", "--skip-preview", "--non-interactive", "--stack", STACK, "--config-file", str(file)]
-    with relay(port, int(GIVEN["PORT"])):
-        return pulumi(scratch, "up", *words)
+    relay(port, int(GIVEN["PORT"]))
+    return pulumi(scratch, "up", *words)
 
 
 def set_up() -> int:
@@ -131,25 +128,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextlib.contextmanager
-def relay(port: int, to: int) -> Iterator[None]:
-    """Pass connections to one port on to another one."""
+def relay(port: int, to: int) -> None:
+    """Pass connections to one port on to another one, as long as this process lives."""
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await reader.read(65536):
-                writer.write(chunk)
-                await writer.drain()
-        writer.close()
+    class Connected(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", to)) as far:
+                back = threading.Thread(target=pump, args=(far, self.request), daemon=True)
+                back.start()
+                pump(self.request, far)
+                back.join()
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", to)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
 
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(asyncio.start_server(connected, "127.0.0.1", port))
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    yield
+    server = Server(("127.0.0.1", port), Connected)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def pump(near: socket.socket, far: socket.socket) -> None:
+    """Send on what one side says, up to its end."""
+    with contextlib.suppress(OSError):
+        while chunk := near.recv(65536):
+            far.sendall(chunk)
+        far.shutdown(socket.SHUT_WR)
 
 
 if __name__ == "__main__":

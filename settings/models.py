@@ -21,7 +21,8 @@ class Group(BaseModel):
     """
 
     # hide_input_in_errors: an error that escapes by mistake still shows no secret.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # defer_build: only the whole is ever validated, so its parts need no validators of their own at each start.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class LocalServer(Group):
