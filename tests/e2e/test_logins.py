@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.local_server import server
+from tests.e2e.bastion import Way, through_bastion
 from tests.e2e.host import APP
 from tests.e2e.machine import Machine
 from tests.e2e.stack import GOOD, NEWER, Stack
@@ -100,40 +99,18 @@ def test_a_server_that_takes_no_variable_is_told_so(stack: Stack, machine: Machi
     assert "client_max_body_size 20m" in machine.host.run(f"cat /etc/nginx/sites-available/{APP}")
 
 
-@dataclass
-class Way:
-    """A bastion from which the server is reached, and how the stack file names both."""
-
-    bastion: Machine
-    settings: dict[str, object]
-    address: str
-    port: int
-    key: str
-
-
 @pytest.fixture(scope="module")
 def way(server_image: str, machine: Machine) -> Iterator[Way]:
-    """Return a bastion with a user who may do nothing but pass connections on, and a way from it to the server."""
-    made = Machine("bastion", server_image)
-    keys = server.keys()
-    try:
-        made.add_user("jump", keys["login_public"])
-        made.host.run("usermod --shell /usr/sbin/nologin jump")
-        inside = machine.host.run("hostname -I").split()[0]
-        # The stand-in for the plugin connects to this machine only, so the server is at a port of the bastion itself.
-        proxy = f"$(ls /lib/systemd/systemd-socket-proxyd /usr/lib/systemd/systemd-socket-proxyd | head -1) {inside}:22"
-        made.host.run(f"systemd-run -q --unit=way --socket-property=ListenStream=127.0.0.1:2200 {proxy}")
-        bastion = {key: value for key, value in made.settings.items() if key != "kind"}
-        yield Way(made, {**bastion, "user": "jump"}, "127.0.0.1", 2200, keys["login_private"])
-    finally:
-        made.close()
+    """Return a way to the server through a bastion."""
+    with through_bastion(machine, server_image) as made:
+        yield made
 
 
 def test_a_server_is_reached_through_a_bastion(stack: Stack, way: Way) -> None:
     """With a user and a key of its own there, and both host keys pinned; it is the same machine, so nothing is new."""
     before = stack.export()["deployment"]["resources"]
     stack.encrypt("credentials.bastion_key", way.key)
-    stack.configure(server={"bastion": way.settings, "address": way.address, "port": way.port})
+    stack.configure(server=way.settings)
     stack.deploy(GOOD)
     assert stack.site.version() == "1.0.0"
     assert "Accepted publickey for jump" in way.bastion.host.run("journalctl -q -u ssh -o cat")
@@ -151,7 +128,7 @@ def test_a_bastion_with_another_key_is_not_used(stack: Stack, way: Way, machine:
     assert "proxy: " in failed.text
     assert "host key mismatch" in failed.text
     assert machine.host.logins() == before
-    stack.configure(server={"bastion": way.settings})
+    stack.configure(server=way.settings)
     stack.up()
 
 
