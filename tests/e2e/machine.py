@@ -75,6 +75,14 @@ class Machine:
             archive.addfile(entry, io.BytesIO(text.encode()))
         self.host.engine.run("cp", "-", f"{self.name}:/", stdin=packed.getvalue())
 
+    def allow_sudo(self, user: str, *, asked: bool) -> None:
+        """Let a user do everything as root; whether sudo asks for the password first."""
+        self.write(f"/etc/sudoers.d/{user}", f"{user} ALL=(ALL) {'' if asked else 'NOPASSWD: '}ALL\n", 0o440)
+
+    def refuse_root(self) -> None:
+        """Have nobody log in as root any more."""
+        self.host.run("echo 'PermitRootLogin no' > /etc/ssh/sshd_config.d/root.conf && systemctl reload ssh")
+
     def add_user(self, user: str, public_key: str, password: str = "") -> None:
         """Make a user who logs in with that key; without a password of their own, if none is given."""
         self.host.run(f"useradd --create-home --shell /bin/bash {user}")

@@ -26,8 +26,8 @@ def machine(server_image: str) -> Iterator[Machine]:
     """Return a server whose only login has to give sudo a password."""
     with Machine("elsewhere", server_image, [PORT]) as made:
         made.add_user(USER, made.login_public_key, PASSWORD)
-        made.write("/etc/sudoers.d/keeper", f"{USER} ALL=(ALL) ALL\n", 0o440)
-        made.host.run("echo 'PermitRootLogin no' > /etc/ssh/sshd_config.d/root.conf && systemctl reload ssh")
+        made.allow_sudo(USER, asked=True)
+        made.refuse_root()
         yield made
 
 

@@ -30,9 +30,9 @@ def machine(server_image: str) -> Iterator[Machine]:
         made.add_user(FREE, made.login_public_key)
         made.add_user(ASKED, made.login_public_key, PASSWORD)
         made.add_user(REFUSED, made.login_public_key)
-        made.write("/etc/sudoers.d/deployer", f"{FREE} ALL=(ALL) NOPASSWD: ALL\n", 0o440)
-        made.write("/etc/sudoers.d/keeper", f"{ASKED} ALL=(ALL) ALL\n", 0o440)
-        made.host.run("echo 'PermitRootLogin no' > /etc/ssh/sshd_config.d/root.conf && systemctl reload ssh")
+        made.allow_sudo(FREE, asked=False)
+        made.allow_sudo(ASKED, asked=True)
+        made.refuse_root()
         yield made
 
 

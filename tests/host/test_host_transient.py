@@ -194,7 +194,7 @@ def test_two_calls_at_the_same_moment_do_the_work_once(server: Server) -> None:
     """Promise: also while systemd is still starting the unit, the second call attaches."""
     server.set("slow-start")
     fronts = [Front(server, text(gate="gate")) for _ in range(2)]
-    assert sorted(front.line() for front in fronts)[1] == FOLLOWS
+    assert [front.line() for front in fronts].count(FOLLOWS) == 1
     (server.root / "gate").touch()
     ends = [front.end() for front in fronts]
     assert [status for status, _out, _err in ends] == [0, 0]
