@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 
@@ -102,6 +103,9 @@ def run(words: list[str]) -> int:
     program = shutil.which(words[0], path=variables["PATH"])
     if program is None:
         raise SetupError(f"There is no program {words[0]} on PATH.\n  Next: install it, or check its name")
+    # A script's background commands ignore it (POSIX, Shell Command Language, 2.11), and so would all that they start;
+    # the engine ends its plugins with it, and waits 5 s for those that do not listen.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(program, words, variables)  # noqa: S606 - nothing of ours is left to do
 
 

@@ -279,3 +279,12 @@ def test_the_record_is_plain_json(found: workplace.Workplace) -> None:
     """Other programs may read it."""
     found.save()
     assert json.loads(workplace.RECORD.read_text())["engine"] == found.engine
+
+
+def test_a_program_can_be_interrupted_even_where_a_script_has_put_set_up_into_the_background() -> None:
+    """The engine interrupts its plugins to end them, and would wait 5 s for each that has inherited to ignore it."""
+    asks = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    start = cache.TREE / "ops" / "setup" / "start"
+    script = '"$1" run python -c "$2" & wait'
+    done = subprocess.run(["/bin/sh", "-c", script, "sh", start, asks], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
