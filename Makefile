@@ -26,9 +26,10 @@ dev: ## run the bundled application in development mode, and bring each saved fi
 dev-down: ## remove everything that `make dev` made
 	@$(RUN) python -m ops.development down $(if $(STACK),--stack '$(STACK)')
 
+# Two files at once on any machine: a test mostly waits for its server, and a file shares one among its tests.
 test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
-	@$(RUN) python -m pytest $(PYTEST)
+	@$(RUN) python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 # Four at once on any machine: they mostly wait for programs.
 test-fast: ## run the tests that need no server and take no seconds each
