@@ -43,6 +43,15 @@ def quoted(value: str) -> str:
     return f'"{value.translate(ESCAPED)}"'
 
 
+def word(text: str) -> str:
+    """Return a text as one word of a command line of a unit (systemd.service(5), "Command lines").
+
+    Before the line stands `:`, so a `$` is a `$`.
+    """
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -53,7 +62,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - these are configuration files, not HTML
     )
-    environment.filters |= {"python": repr, "quoted": quoted, "regex": re.escape}
+    environment.filters |= {"python": repr, "quoted": quoted, "word": word, "regex": re.escape}
     return environment
 
 
@@ -277,7 +286,19 @@ def _release_files(settings: Settings) -> dict[str, str]:
         "stop_seconds": stop_seconds,
     }
     names = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
-    return {name: _render(f"srv/app/config/{name}.j2", **values) for name in names}
+    files = {name: _render(f"srv/app/config/{name}.j2", **values) for name in names}
+    return {**files, **_process_files(settings, values)}
+
+
+def _process_files(settings: Settings, values: dict[str, Any]) -> dict[str, str]:
+    """Return the units of processes and jobs; the host installs one of a process for each that is to run."""
+    files = {}
+    for name, process in sorted(settings.app.processes.items()):
+        files[f"{name}.service"] = _render("srv/app/config/process.service.j2", name=name, process=process, **values)
+    for name, job in sorted(settings.app.jobs.items()):
+        for kind in ("service", "timer"):
+            files[f"{name}.{kind}"] = _render(f"srv/app/config/job.{kind}.j2", name=name, job=job, **values)
+    return files
 
 
 def _development_files(settings: Settings) -> dict[str, str]:

@@ -18,7 +18,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from settings.models import Group, Settings
-from settings.problems import ALWAYS_SECRET, NAMESPACE
+from settings.problems import ALWAYS_SECRET, NAMESPACE, named
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -54,6 +54,11 @@ class Setting:
     def groups(self) -> list[type[Group]]:
         """The groups that it may be, one for each kind; none where it is a value."""
         return list(_groups(self.field.annotation))
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The path below which the settings of its groups lie; where each has a name, that of the example."""
+        return (*self.path, *named(self.field))
 
     @property
     def secret(self) -> bool:
@@ -100,6 +105,8 @@ def _groups(annotation: Any) -> Iterator[type[Group]]:
     elif get_origin(annotation) in (Annotated, Union, types.UnionType):
         for inner in get_args(annotation):
             yield from _groups(inner)
+    elif get_origin(annotation) is Mapping:
+        yield from _groups(get_args(annotation)[1])
 
 
 def _type(field: FieldInfo) -> Any:
@@ -233,7 +240,7 @@ def _section(setting: Setting, depth: int) -> Iterator[str]:
             yield f"{'#' * (depth + 1)} {name} ({_kind(group, groups)})\n"
             yield f"{(group.__doc__ or '').strip()}\n"
         default = setting.default if isinstance(setting.default, group) else None
-        yield from _content(members(group, setting.path, default), depth + 1 + (len(groups) > 1))
+        yield from _content(members(group, setting.inside, default), depth + 1 + (len(groups) > 1))
 
 
 def reference() -> str:

@@ -23,8 +23,10 @@ from settings.models import (
     Group,
     Gunicorn,
     Health,
+    Job,
     Layout,
     LocalServer,
+    Process,
     RepositorySource,
     Settings,
     StaticFiles,
@@ -56,9 +58,11 @@ __all__ = [
     "Group",
     "Gunicorn",
     "Health",
+    "Job",
     "Layout",
     "LocalServer",
     "Problem",
+    "Process",
     "RepositorySource",
     "Settings",
     "StaticFiles",
@@ -134,6 +138,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     yield from _version(given, app, stack)
     yield from _fetched_by_server(given, app, stack)
     yield from _logs(given, app)
+    yield from _processes(given, app, mode)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
     for name, value in env.items():
@@ -163,6 +168,17 @@ def _logs(given: Given, app: Mapping[str, Any]) -> Iterator[Problem]:
         if name in _group(gunicorn, "settings"):
             rule, fix = "must not be given where app.gunicorn.logs is files", "remove one of the two"
             yield given.problem(("app", "gunicorn", "settings", name), rule, fix)
+
+
+def _processes(given: Given, app: Mapping[str, Any], mode: object) -> Iterator[Problem]:
+    """Yield that one name is a process and a job, and that there are some where no release is switched to."""
+    groups = {name: _group(app, name) for name in ("processes", "jobs")}
+    for name in sorted(set(groups["processes"]) & set(groups["jobs"]), key=str):
+        rule = "must not be in app.processes as well, since its unit would have the same name"
+        yield given.problem(("app", "jobs", name), rule, "rename one of the two")
+    for group in (name for name, inside in groups.items() if inside and mode == "development"):
+        rule = "must not be given in development mode, where a developer starts them in a terminal"
+        yield given.problem(("app", group), rule, "remove it from this stack, or set app.mode: production")
 
 
 def _encrypted(given: Given, stack: str) -> Iterator[Problem]:

@@ -244,6 +244,50 @@ class Health(Group):
     )
 
 
+class Process(Group):
+    """A long-running command of a release, such as a worker: it is there as long as the release is the active one."""
+
+    command: rules.CommandLine = Field(
+        examples=['celery --app shop worker --hostname "$FLASKHOST_PROCESS"'],
+        description="Command that is run in the source, with the environment and the packages of the release; bash "
+        "reads it. Where it is more than one command, write exec before the one that has to hear that it shall stop. "
+        "The variable FLASKHOST_PROCESS tells one from the other, such as shop-worker-1@blue.",
+    )
+    count: Annotated[rules.Number, rules.within(1, 100)] = Field(
+        default=1, description="Number of processes that run this command."
+    )
+    memory: rules.MemorySize | None = Field(
+        default=None,
+        examples=["512M"],
+        description="Most memory of each of them; what needs more is ended and started anew. Default: no limit.",
+    )
+    stop_timeout: Annotated[rules.Number, rules.within(1, 1800, "seconds")] = Field(
+        default=60, description="Seconds to finish what it works on after SIGTERM; what is left then is killed."
+    )
+    settle: Annotated[rules.Number, rules.within(0, 600, "seconds")] = Field(
+        default=5,
+        description="Seconds that each of them must stay up after the switch; if one does not, the switch goes back.",
+    )
+
+
+class Job(Group):
+    """A command of a release that is run at certain times, while that release is the active one."""
+
+    command: rules.CommandLine = Field(
+        examples=["flask cleanup"],
+        description="Command that is run in the source, with the environment and the packages of the release; bash "
+        "reads it.",
+    )
+    schedule: rules.Schedule = Field(
+        examples=["*-*-* 03:00:00"],
+        description="When it is run, as systemd writes it (systemd.time(7), Calendar Events), in the server's time "
+        "zone unless it ends with one: daily, Mon..Fri 09:30, *-*-01 04:00 Europe/Berlin.",
+    )
+    timeout: Annotated[rules.Number, rules.within(1, 86400, "seconds")] = Field(
+        default=3600, description="Seconds after which a run that has not ended is stopped, and has failed."
+    )
+
+
 class Development(Group):
     """How Flask's development server runs, in development mode."""
 
@@ -354,6 +398,19 @@ class App(Group):
     )
     gunicorn: Gunicorn = Field(default_factory=Gunicorn, description="How the application server runs.")
     health: Health = Field(default_factory=Health, description="What a release must answer before visitors reach it.")
+    processes: Mapping[rules.ProcessName, Process] = Field(
+        default={},
+        examples=[{"worker": {"command": "celery --app shop worker"}}],
+        description="Long-running commands that belong to a release, such as workers, each below a name of your choice "
+        "(here worker). They start with the new code after the switch; those of the release before finish what they "
+        "work on.",
+    )
+    jobs: Mapping[rules.ProcessName, Job] = Field(
+        default={},
+        examples=[{"cleanup": {"command": "flask cleanup", "schedule": "*-*-* 03:00:00"}}],
+        description="Commands of a release that are run at certain times, each below a name of your choice (here "
+        "cleanup), by timers that move with the switch.",
+    )
 
 
 class StaticFiles(Group):

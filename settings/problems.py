@@ -7,13 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from settings import models
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 NAMESPACE = "flaskhost"
@@ -213,7 +214,13 @@ def _known(model: Any = models.Settings, above: tuple[str, ...] = ()) -> Iterato
             continue
         yield here
         for inner in _models_in(field.annotation):
-            yield from _known(inner, here)
+            yield from _known(inner, (*here, *named(field)))
+
+
+def named(field: FieldInfo) -> tuple[str, ...]:
+    """Return the name that stands for all of them, where a setting is groups that have names: that of its example."""
+    groups = get_origin(field.annotation) is Mapping and any(_models_in(field.annotation))
+    return (next(iter((field.examples or [])[0])),) if groups else ()
 
 
 def _models_in(annotation: Any) -> Iterator[type[models.Group]]:
@@ -225,12 +232,16 @@ def _models_in(annotation: Any) -> Iterator[type[models.Group]]:
 
 
 KNOWN = tuple(dict.fromkeys(_known()))
+NAMED: dict[Place, tuple[str, ...]] = {
+    ("app", name): named(field) for name, field in models.App.model_fields.items() if named(field)
+}
 
 
 def _suggestion(place: Place) -> str:
     """Name the setting that was probably meant: beside the wrong one, else anywhere."""
     name, above = str(place[-1]), place[:-1]
-    beside = [known[-1] for known in KNOWN if known[:-1] == above]
+    group = (*above[:2], *NAMED[above[:2]]) if above[:2] in NAMED and len(above) == 3 else above
+    beside = [known[-1] for known in KNOWN if known[:-1] == group]
     if name in beside:
         return f"remove it, or write another kind of {above[-1]}"
     close = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=0.6)

@@ -49,7 +49,7 @@ variable has at most 128 KiB (MAX_ARG_STRLEN): beyond that no program starts, an
 long`. What is between the two is for other settings, and for the backslashes of JSON."""
 
 LONGEST_COMMAND = 4096
-"""Characters of a build or migration command; a longer one belongs into a script of the application."""
+"""Characters of a command; a longer one belongs into a script of the application."""
 
 # Users and groups that Debian and Ubuntu bring or that usual packages make, units of the base system whose name an
 # umbrella unit would shadow, folders that exist below /var/www and /srv, and words that flaskhost itself uses.
@@ -66,6 +66,24 @@ TAKEN_NAMES = _words(
     flaskhost gunicorn blue green active slots releases shared tls
     """
 )
+
+_NUMBER = r"[0-9]{1,4}(\.[0-9]{1,6})?"
+_PART = rf"(\*|{_NUMBER}(\.\.{_NUMBER})?)(/{_NUMBER})?"
+_LIST = rf"{_PART}(,{_PART})*"
+_DAY = r"(?i:mon(day)?|tue(sday)?|wed(nesday)?|thu(rsday)?|fri(day)?|sat(urday)?|sun(day)?)"
+_DAYS = rf"{_DAY}((,|\.\.){_DAY})*"
+_DATE = rf"({_LIST}-)?{_LIST}[-~]{_LIST}"
+_TIME = rf"{_LIST}:{_LIST}(:{_LIST})?"
+_ZONE = r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"
+_WORD = "minutely|hourly|daily|weekly|monthly|quarterly|semiannually|yearly|annually"
+SCHEDULE = re.compile(
+    rf"(?=\S)({_WORD}|((?:^| )(?:{_DAYS}))?((?:^| )(?:{_DATE}))?((?:^| )(?:{_TIME}))?)( {_ZONE})?", re.ASCII
+)
+"""Form of a calendar event (systemd.time(7)): its parts in their order, each behind a blank; which days there are in a
+month, say, is left to systemd."""
+
+LONGEST_SCHEDULE = 200
+"""Characters of a calendar event."""
 
 # Names that the service manager, Gunicorn or flaskhost sets for the process; a value from outside would break socket
 # activation, the virtual environment or the file that app.gunicorn describes. PYTHONPATH stays free: applications with
@@ -564,6 +582,30 @@ def command(value: str) -> str:
     return value
 
 
+def process_name(value: str) -> str:
+    """Check the name of a process or job, a part of the names of its units.
+
+    Without a hyphen: the unit of application `shop` and process `a-b` would be that of `shop-a` and `b`.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,30}", value):
+        rule = "must start with a letter, hold only a-z and 0-9, and have at most 31 characters"
+        raise refusal(rule, "write a name such as worker")
+    if value == "gunicorn":
+        raise refusal("is the name of the application server's own unit", "choose another one, such as worker")
+    return value
+
+
+def schedule(value: str) -> str:
+    """Check a calendar event as far as its form goes (systemd.time(7)); the host asks `systemd-analyze calendar`."""
+    if len(value) > LONGEST_SCHEDULE or not SCHEDULE.fullmatch(value):
+        raise refusal(
+            "must be a calendar event as systemd writes it: days of the week, date, time, time zone, or a word such as "
+            "daily",
+            "write it such as *-*-* 03:00:00, and try it with: systemd-analyze calendar '*-*-* 03:00:00'",
+        )
+    return value
+
+
 def python_version(value: str) -> str:
     """Check a Python version: 3.N, or 3.N.P for an exact one. 3.8 is the oldest that the host command runs on."""
     found = re.fullmatch(r"3\.([0-9]{1,2})(\.[0-9]{1,2})?", value, re.ASCII)
@@ -641,6 +683,18 @@ UrlFolder = Annotated[Text, AfterValidator(url_folder)]
 HealthPath = Annotated[Text, AfterValidator(health_path)]
 WsgiEntry = Annotated[Text, AfterValidator(wsgi_entry)]
 CommandLine = Annotated[Text, AfterValidator(command)]
+ProcessName = Annotated[str, AfterValidator(process_name)]
+Schedule = Annotated[Text, AfterValidator(schedule)]
+MemorySize = Annotated[
+    Text,
+    AfterValidator(
+        matching(
+            r"[1-9][0-9]{0,5}[KMGT]",
+            "must be a size as systemd writes it: digits and K, M, G or T",
+            "write it such as 512M",
+        )
+    ),
+]
 PythonVersion = Annotated[Text, AfterValidator(python_version)]
 PythonMirror = Annotated[
     Text,

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from flaskhost import health, layout, releases, systemd
+from flaskhost import health, layout, processes, releases, systemd
 from flaskhost.files import link, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
@@ -21,7 +21,12 @@ DISCARD_SECONDS = 0.5
 def fill(paths: Layout, colour: str, release: releases.Release) -> None:
     """Make a slot that is not running hold a release: its links, then its units, checked before systemd reads them."""
     links(paths, colour, release)
-    units = {"gunicorn.socket": layout.socket(paths.app, colour), "gunicorn.service": layout.service(paths.app, colour)}
+    processes.clear(paths, colour, release)
+    units = {
+        layout.socket(paths.app, colour): "gunicorn.socket",
+        layout.service(paths.app, colour): "gunicorn.service",
+        **processes.units(paths, colour, release),
+    }
     install(paths, release, units)
 
 
@@ -40,16 +45,16 @@ def links(paths: Layout, colour: str, release: releases.Release) -> bool:
 
 
 def install(paths: Layout, release: releases.Release, units: Dict[str, str]) -> None:
-    """Install units of a release, by their files' names in its configuration, the service last."""
+    """Install units of a release, by name, each with its file in the release's configuration."""
     changed = False
-    for file, name in units.items():
+    for name, file in units.items():
         text = (paths.config(release.digest) / file).read_text()
         changed = write(paths.units / name, text) or changed
     # Each time, and not only after a change: what a killed try has written was never looked at.
-    said = run(["systemd-analyze", "verify", str(paths.units / name)], check=False)
-    if said.returncode or name in said.stdout:
+    said = run(["systemd-analyze", "verify", *(str(paths.units / name) for name in units)], check=False)
+    if said.returncode or any(name in said.stdout for name in units):
         raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
-    if changed or systemd.is_outdated(*units.values()):
+    if changed or systemd.is_outdated(*units):
         systemd.systemctl("daemon-reload")
 
 

@@ -35,9 +35,19 @@ def show(unit: str, *names: str) -> Dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
+def show_each(units: Sequence[str], *names: str) -> Dict[str, Dict[str, str]]:
+    """Return properties by name of each of these units, asked for at once; for no unit, nobody is asked."""
+    if not units:
+        return {}
+    text = systemctl("show", *units, *(f"--property={name}" for name in ("Id", *names)), check=False)
+    blocks = [dict(line.split("=", 1) for line in part.splitlines() if "=" in line) for part in text.split("\n\n")]
+    return {facts["Id"]: facts for facts in blocks if "Id" in facts}
+
+
 def is_outdated(*units: str) -> bool:
     """Tell whether systemd still has an older text of a unit: what wrote the new one was killed before saying so."""
-    return any(show(unit, "NeedDaemonReload").get("NeedDaemonReload") == "yes" for unit in units)
+    found = show_each(units, "NeedDaemonReload")
+    return any(facts.get("NeedDaemonReload") == "yes" for facts in found.values())
 
 
 def journal(units: Sequence[str], *, since: float, lines: int = 400) -> str:

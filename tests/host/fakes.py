@@ -20,14 +20,18 @@ case $verb in
 is-active) [ -e "$FAKES/active/$2" ] ;;
 is-enabled) [ -e "$FAKES/enabled/$2" ] ;;
 show)
-    unit=$1; shift
-    {
-        if [ -e "$FAKES/active/$unit" ]; then echo ActiveState=active; echo SubState=running
-        else echo ActiveState=inactive; echo SubState=dead; fi
-        if [ -e "$FAKES/enabled/$unit" ]; then echo UnitFileState=enabled; fi
-        if [ -e "$FAKES/facts/$unit" ]; then cat "$FAKES/facts/$unit"; else echo NRestarts=0; fi
-    } | while read -r line; do
-        case " $* " in *" --property=${line%%=*} "*) echo "$line" ;; esac
+    for unit; do
+        case $unit in -*) continue ;; esac
+        {
+            echo "Id=$unit"
+            if [ -e "$FAKES/active/$unit" ]; then echo ActiveState=active; echo SubState=running
+            else echo ActiveState=inactive; echo SubState=dead; fi
+            if [ -e "$FAKES/enabled/$unit" ]; then echo UnitFileState=enabled; fi
+            if [ -e "$FAKES/facts/$unit" ]; then cat "$FAKES/facts/$unit"; else echo NRestarts=0; fi
+        } | while read -r line; do
+            case " $* " in *" --property=${line%%=*} "*) echo "$line" ;; esac
+        done
+        echo
     done ;;
 start|restart) for unit; do case $unit in -*) ;; *) : > "$FAKES/active/$unit" ;; esac; done ;;
 stop) for unit; do case $unit in -*) ;; *) rm -f "$FAKES/active/$unit" ;; esac; done ;;
@@ -80,6 +84,10 @@ case " $* " in *" install "*)
     [ -e "$FAKES/apt-fails" ] && { echo "E: Unable to locate package"; exit 100; }
     for word; do case $word in -*|install) ;; *) echo "$word" >> "$FAKES/packages" ;; esac; done ;;
 esac
+"""
+SYSTEMD_ANALYZE = """
+[ "$1" = calendar ] && [ -e "$FAKES/calendar-fails" ] && { echo "Failed to parse calendar specification '$2'"; exit 1; }
+cat "$FAKES/analyze" 2>/dev/null || :
 """
 NGINX = """
 # A text in nginx-fails is one that Nginx refuses wherever it stands.
@@ -135,7 +143,7 @@ SCRIPTS = {
     "ss": 'cat "$FAKES/ss" 2>/dev/null || :\n',
     "nginx": NGINX,
     "runuser": RUNUSER,
-    "systemd-analyze": 'cat "$FAKES/analyze" 2>/dev/null || :\n',
+    "systemd-analyze": SYSTEMD_ANALYZE,
     "journalctl": 'cat "$FAKES/journal" 2>/dev/null || :\n',
     "uv": f"POETRY='{POETRY}'\n{UV}",
     "gpg": GPG,

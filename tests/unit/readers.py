@@ -77,7 +77,7 @@ def unit(text: str) -> dict[str, dict[str, list[str]]]:
             waiting += line[:-1] + " "
             continue
         stripped, waiting = (waiting + line).strip(), ""
-        if re.fullmatch(r"\[[A-Za-z]+\]", stripped):
+        if re.fullmatch(r"\[[A-Za-z-]+\]", stripped):
             section = stripped[1:-1]
             found.setdefault(section, {})
         elif stripped:
@@ -90,14 +90,20 @@ def unit(text: str) -> dict[str, dict[str, list[str]]]:
 
 
 def command_line(text: str, instance: str, variables: Mapping[str, str]) -> list[str]:
-    """Read ExecStart= (systemd.service(5), "Command lines"): words, without quotes, escapes and specifiers."""
+    """Read ExecStart= (systemd.service(5), "Command lines"): words, without quotes, escapes and specifiers.
+
+    Behind a `:` at the beginning no variable is put in.
+    """
     words = []
-    for word in _quoted_words(text):
+    for word in _quoted_words(text.removeprefix(":")):
         if word.startswith("${") and word.endswith("}"):
             words.append(variables[word[2:-1]])
             continue
         plain = re.sub(r"%(.)", lambda found: {"%": "%", "i": instance}[found[1]], word)
         assert not plain.endswith("%") or word.endswith("%%"), word
+        if text.startswith(":"):
+            words.append(plain)
+            continue
         assert not re.search(r"\$(?!\$)", plain.replace("$$", "")), f"a variable would be put in: {word}"
         words.append(plain.replace("$$", "$"))
     assert ";" not in words

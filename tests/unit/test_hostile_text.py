@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import rendering
 import settings
 from settings import models, rules
-from settings.problems import KNOWN, written
+from settings.problems import KNOWN, named, written
 from tests.components import scenario
 from tests.unit import readers
 from tests.unit.test_settings import EXISTING, FROM_REPOSITORY, GOOD, SMALLEST, changed
@@ -55,6 +55,8 @@ PLAIN: dict[str, str] = {
     "env": "GREETING",
     "secrets": "TOKEN",
     "digest_key": scenario.KEY,
+    "app.processes": "worker",
+    "app.jobs": "cleanup",
     "server.address": "192.0.2.7",
     "server.user": "deploy",
     "server.bastion.address": "192.0.2.8",
@@ -76,7 +78,7 @@ def places(model: type[models.Group] = models.Settings, above: tuple[str, ...] =
         if textual(field.annotation) and here != ("stack",):
             yield written(here), field.annotation
         for group in groups(field.annotation):
-            yield from places(group, here)
+            yield from places(group, (*here, *named(field)))
 
 
 def groups(annotation: Any) -> Iterator[type[models.Group]]:
@@ -164,6 +166,20 @@ def test_settings_of_gunicorn_are_kept_exactly_or_refused(text: str) -> None:
             settings.load(config, stack="prod")
 
 
+@hypothesis_settings(deadline=None, max_examples=200)
+@given(text=TEXT)
+@example(text="""echo "a" 'b' $HOME ${HOME} $$ $(id) `id` 100%% %i %N \\ \\n ; # \t é""")
+def test_commands_of_processes_and_jobs_are_kept_exactly_or_refused(text: str) -> None:
+    """Promise: bash reads the line of the stack file, and systemd replaces nothing in it."""
+    config = changed(SMALLEST, "app.processes.worker.command", text)
+    config = changed(config, "app.jobs.cleanup", {"command": text, "schedule": "daily"})
+    if rules.is_one_line(text) and rules.is_unicode(text) and text.strip() and len(text) <= rules.LONGEST_COMMAND:
+        means_what_it_says(settings.load(config, stack="prod"))
+    else:
+        with pytest.raises(settings.ConfigurationError):
+            settings.load(config, stack="prod")
+
+
 def is_kept(value: str) -> bool:
     """Tell whether systemd hands a value on: UTF-8 without noncharacters and control characters (systemd.exec(5))."""
     try:
@@ -182,6 +198,7 @@ def means_what_it_says(found: settings.Settings) -> None:
     environment_means(found, read["environment"].file("env"), read["prepare"])
     gunicorn_means(found, read["prepare"].file("gunicorn.conf.py"))
     unit_means(found, read["prepare"])
+    processes_mean(found, read["prepare"])
     nginx_means(found, read["site"].file(f"/etc/nginx/sites-available/{found.app.name}"))
     assert read["base"]["packages"] == list(found.app.packages)
     assert read["base"]["root"] == found.layout.root
@@ -220,6 +237,24 @@ def unit_means(found: settings.Settings, prepare: document.Document) -> None:
     assert "".join(unit["Service"]["WorkingDirectory"]) == f"{home}/slots/%i/release"
     usual = readers.unit(document.parse(rendering.plan(USUAL, scenario.resolved()).prepare).file("gunicorn.service"))
     assert {name: list(values) for name, values in unit.items()} == {n: list(v) for n, v in usual.items()}
+
+
+def processes_mean(found: settings.Settings, prepare: document.Document) -> None:
+    """See that bash gets each command as one word, and that the units have no setting that they should not have."""
+    worker, job = {"command": "x", "memory": "1G"}, {"command": "x", "schedule": "daily"}
+    plan = scenario.plan(app__processes={"worker": worker}, app__jobs={"job": job})
+    usual = document.parse(plan.prepare)
+    for kind, group in (("worker", found.app.processes), ("job", found.app.jobs)):
+        for name, one in group.items():
+            unit = readers.unit(prepare.file(f"{name}.service"))
+            (start,) = unit["Service"]["ExecStart"]
+            assert readers.command_line(start, "blue", {}) == ["/bin/bash", "-c", one.command]
+            expected = readers.unit(usual.file(f"{kind}.service"))
+            assert {part: set(values) - {"MemoryMax"} for part, values in unit.items()} == {
+                part: set(values) - {"MemoryMax"} for part, values in expected.items()
+            }
+    for name, one_job in found.app.jobs.items():
+        assert readers.unit(prepare.file(f"{name}.timer"))["Timer"]["OnCalendar"] == [one_job.schedule]
 
 
 def nginx_means(found: settings.Settings, text: str) -> None:

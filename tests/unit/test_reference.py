@@ -42,7 +42,7 @@ def test_every_setting_is_in_the_reference() -> None:
     """With a whole sentence, also each setting of a group in a group."""
 
     def leaves(found: list[reference.Setting]) -> list[reference.Setting]:
-        inner = [member for each in found for group in each.groups for member in reference.members(group, each.path)]
+        inner = [member for each in found for group in each.groups for member in reference.members(group, each.inside)]
         return found + (leaves(inner) if inner else [])
 
     for setting in leaves(reference.members(settings.Settings)):

@@ -176,6 +176,23 @@ GOOD: list[tuple[str, Any]] = [
     ("app.user", "www-data"),
     ("app.tcp_port", 8000),
     ("app.health.path", "/health?full=1"),
+    ("app.processes.worker.command", 'celery --app a worker --hostname "$FLASKHOST_PROCESS" && echo 100% ü'),
+    ("app.processes.worker2", {"command": "x", "count": 3, "memory": "1G", "stop_timeout": 600, "settle": 0}),
+    *(
+        ("app.jobs.cleanup", {"command": "flask cleanup", "schedule": schedule, "timeout": 60})
+        for schedule in (
+            "*-*-* 03:00:00",
+            "daily",
+            "weekly UTC",
+            "Mon..Fri 09:30",
+            "Sat,Sun *-*-1..7 18:00",
+            "monday 2026-*-* 12:00:00 Europe/Berlin",
+            "*-02~03",
+            "*:0/15",
+            "*:*:0/2.5",
+            "Fri *-*~7/1",
+        )
+    ),
     ("web.domains", ["www.example.com", "*.example.com", "xn--mller-kva.example", "localhost", "192.0.2.7"]),
     ("web.body_size", "0"),
     ("web.body_size", "512k"),
@@ -341,6 +358,41 @@ WRONG: list[tuple[str, Any, str]] = [
     ("app.health.status", 99, "must be from 100 to 599"),
     ("app.health.attempts", 0, "must be from 1 to 100"),
     ("app.health.seconds", 0, "must be from 1 to 3600 seconds"),
+    ("app.processes", ["celery"], "must be a group of names and values"),
+    ("app.processes", {"a-b": {"command": "x"}}, "must start with a letter, hold only a-z and 0-9"),
+    ("app.processes", {"gunicorn": {"command": "x"}}, "is the name of the application server's own unit"),
+    ("app.processes.worker", "celery", "must be a group of settings (got 'celery')"),
+    ("app.processes.worker", {"count": 2}, "worker.command: must be given (got nothing): add command below app.proc"),
+    ("app.processes.worker", {"command": "x", "counts": 2}, "did you mean app.processes.worker.count?"),
+    ("app.processes.mail", {"command": "x", "counts": 2}, "did you mean app.processes.mail.count?"),
+    ("app.processes.worker.command", "", "must be one line of text"),
+    ("app.processes.worker.count", 0, "must be from 1 to 100 (got 0)"),
+    ("app.processes.worker.memory", "512 MB", "must be a size as systemd writes it"),
+    ("app.processes.worker.memory", 512, "must be text, and YAML reads this as a number (got 512)"),
+    ("app.processes.worker.stop_timeout", 0, "must be from 1 to 1800 seconds (got 0)"),
+    ("app.processes.worker.settle", -1, "must be from 0 to 600 seconds (got -1)"),
+    ("app.jobs", "daily", "must be a group of names and values"),
+    (
+        "app.jobs.cleanup",
+        {"command": "x"},
+        "cleanup.schedule: must be given (got nothing): add schedule below app.jobs",
+    ),
+    ("app.jobs.cleanup.command", "a\nb", "must be one line of text"),
+    ("app.jobs.cleanup.timeout", "1h", "must be a whole number (got '1h')"),
+    *(
+        ("app.jobs.cleanup.schedule", wrong, "must be a calendar event as systemd writes it")
+        for wrong in (
+            "",
+            "UTC",
+            " UTC",
+            "0 3 * * *",
+            "03",
+            "3am",
+            "*-*-* 03:00:00\n",
+            "*-*-* 03:00:00; reboot",
+            "Someday 3:00",
+        )
+    ),
     ("web", [], "must be a group of settings"),
     ("web.domains", "localhost", "must be a list (got 'localhost')"),
     ("web.domains", ["https://example.com"], "web.domains[0]: must be a host name"),
@@ -612,6 +664,26 @@ def test_every_setting_is_wrong_at_least_once_in_these_tables() -> None:
     tried = {place for place, _, _ in (*WRONG, *WRONG_FROM_REPOSITORY, *WRONG_EXISTING)}
     inside = {f"web.{name}.{field}" for name in ("static", "media") for field in ("url", "expires")}
     assert {written(place) for place in KNOWN} - tried - inside == {"app.health"}
+
+
+def test_a_name_is_of_a_process_or_of_a_job() -> None:
+    """Promise: two units of one name are refused where they are written."""
+    one = {"mail": {"command": "x"}}
+    config = changed(
+        changed(SMALLEST, "app.processes", one), "app.jobs", {"mail": {"command": "x", "schedule": "daily"}}
+    )
+    (line,) = problems(config)
+    assert line.startswith("flaskhost:app.jobs.mail: must not be in app.processes as well, since its unit would have")
+    assert line.endswith("): rename one of the two")
+
+
+def test_development_mode_has_no_processes_and_no_jobs() -> None:
+    """Promise: what would never run there is refused."""
+    job = {"mail": {"command": "x", "schedule": "daily"}}
+    for name, value in (("processes", {"worker": {"command": "x"}}), ("jobs", job)):
+        (line,) = problems(changed(SMALLEST, f"app.{name}", value), "dev")
+        assert line.startswith(f"flaskhost:app.{name}: must not be given in development mode")
+        assert dict(getattr(load(changed(SMALLEST, f"app.{name}", value)).app, name))
 
 
 def test_all_problems_are_shown_at_once_in_the_order_of_the_settings() -> None:

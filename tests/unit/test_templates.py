@@ -17,7 +17,10 @@ from flaskhost.takeover import OURS
 import rendering
 from tests.components import scenario
 
-TEMPLATES = sorted(path for path in (rendering.ROOT / "templates").rglob("*") if path.is_file())
+PARTS = rendering.ROOT / "templates" / "parts"
+TEMPLATES = sorted(
+    path for path in (rendering.ROOT / "templates").rglob("*") if path.is_file() and path.parent != PARTS
+)
 SCENARIOS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "no domains": {"web__domains": []},
@@ -35,6 +38,13 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "web user": {"app__user": "www-data"},
     "usual port": {"server__https_port": 443},
     "plain http": {"web__https": False},
+    "processes and jobs": {
+        "app__processes": {
+            "worker": {"command": "celery worker", "count": 2, "memory": "512M"},
+            "rq": {"command": "rq"},
+        },
+        "app__jobs": {"cleanup": {"command": "flask cleanup", "schedule": "daily"}},
+    },
     "no environment": {"env": {}, "secrets": {}},
 }
 OFFICE = {
@@ -71,10 +81,8 @@ def test_the_first_line_of_every_file_says_which_template_made_it(changes: dict[
         found = re.fullmatch(r"# made by flaskhost from (templates/\S+\.j2); edits here .*", text.split("\n")[0])
         assert found, name
         assert (rendering.ROOT / found[1]).is_file(), name
-        assert Path(found[1]).name.removesuffix(".j2").replace("app", "guestbook") in (
-            Path(name).name,
-            f"{Path(name).name}.conf",
-        )
+        stem = re.sub("^(process|job)[.]", f"{Path(name).stem}.", Path(found[1]).name.removesuffix(".j2"))
+        assert stem.replace("app", "guestbook") in (Path(name).name, f"{Path(name).name}.conf")
         assert OURS in text.split("\n")[0]
 
 
@@ -84,6 +92,13 @@ def test_no_template_is_left_over() -> None:
         text.split(" from ")[1].split(";")[0] for changes in EVERY.values() for text in rendered(**changes).values()
     }
     assert used == {str(path.relative_to(rendering.ROOT)) for path in TEMPLATES}
+
+
+def test_no_part_of_templates_is_left_over() -> None:
+    """Promise: what several templates share is in at least two of them."""
+    texts = [path.read_text() for path in TEMPLATES]
+    for part in PARTS.iterdir():
+        assert sum(f'{{% include "parts/{part.name}" %}}' in text for text in texts) >= 2, part.name
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
@@ -140,6 +155,33 @@ def test_the_units_restart_always_and_stop_gracefully() -> None:
     socket = rendered()["gunicorn.socket"]
     assert "\nSocketMode=0660\n" in socket
     assert "\nSocketGroup=www-data\n" in socket
+
+
+def test_a_process_and_a_job_have_what_their_settings_say() -> None:
+    """Promise: limits and times of the stack file are those of systemd; each is shielded and fed as Gunicorn is."""
+    process = {"command": "celery worker", "count": 3, "memory": "512M", "stop_timeout": 90, "settle": 7}
+    job = {"command": "flask cleanup", "schedule": "Mon..Fri 09:30", "timeout": 600}
+    files = rendered(app__processes={"worker": process}, app__jobs={"cleanup": job})
+    for name, lines in {
+        "worker.service": (
+            "MemoryMax=512M",
+            "TimeoutStopSec=90",
+            "KillMode=mixed",
+            "Count=3",
+            "Settle=7",
+            "Restart=always",
+        ),
+        "cleanup.service": ("TimeoutStartSec=600", "Type=oneshot"),
+        "cleanup.timer": ("OnCalendar=Mon..Fri 09:30",),
+    }.items():
+        assert [line for line in lines if f"\n{line}\n" not in files[name]] == []
+    assert "Persistent=" not in files["cleanup.timer"].replace("Not Persistent=", "")
+    assert "MemoryMax" not in rendered(app__processes={"worker": {"command": "x"}})["worker.service"]
+    web = files["gunicorn.service"]
+    shared = web[web.index("User=") : web.index("ExecStart=")], web[web.index("NoNewPrivileges") :]
+    for part in shared:
+        assert part in files["worker.service"]
+        assert part in files["cleanup.service"]
 
 
 def test_the_unit_takes_its_entry_point_from_the_release() -> None:
@@ -229,6 +271,10 @@ def test_systemd_takes_the_units(files: Files, tmp_path: Path) -> None:
         "guestbook-gunicorn@blue.service": files["gunicorn.service"],
         "guestbook-gunicorn@blue.socket": files["gunicorn.socket"],
     }
+    for name in {"worker.service", "rq.service"} & set(files):
+        units[f"guestbook-{name.replace('.', '-1@blue.')}"] = files[name]
+    for name in {"cleanup.service", "cleanup.timer"} & set(files):
+        units[f"guestbook-{name.replace('.', '@blue.')}"] = files[name]
     # The programs are on the server only; here, one that exists stands for each.
     for name, text in units.items():
         known = re.sub(r"(?m)^(Exec\w+)=\S+", r"\1=/bin/true", text)

@@ -8,7 +8,7 @@ import ssl
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from flaskhost import envfile, health, layout, releases, systemd
+from flaskhost import envfile, health, layout, processes, releases, systemd
 from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
@@ -32,6 +32,7 @@ def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
         *_visits(asked),
         *([("tcp port", lambda: _tcp(paths, asked))] if paths.facts.get("tcp_port") else []),
         ("environment", lambda: environment(paths)),
+        *_processes(paths),
         ("logs", lambda: _logs(paths)),
         ("error log", lambda: _errors(paths, begin)),
     ]
@@ -146,6 +147,18 @@ def environment(paths: layout.Layout) -> Finding:
     seen = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
     missing = sorted(name for name, value in wanted.items() if seen.get(name) != value)
     return not missing, f"missing or different: {', '.join(missing)}" if missing else f"{len(wanted)} variables are set"
+
+
+def _processes(paths: layout.Layout) -> List[Tuple[str, Callable[[], Finding]]]:
+    """Return that the processes of the active release run, and that its timers wait, where it has any."""
+    states = processes.states(paths, paths.active_slot() or "")
+    return [("processes and jobs", lambda: _running(states))] if states else []
+
+
+def _running(states: Dict[str, Dict[str, Any]]) -> Finding:
+    # A timer is `running` while its job is.
+    bad = [f"{unit} is {row['state']}" for unit, row in states.items() if row["state"] not in ("running", "waiting")]
+    return not bad, "; ".join(bad) or f"{', '.join(states)}: all of them are up"
 
 
 def _logs(paths: layout.Layout) -> Finding:

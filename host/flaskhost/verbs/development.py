@@ -117,7 +117,7 @@ def _run(paths: layout.Layout, release: releases.Release, progress: Progress) ->
     was = (releases.in_slot(paths, PLACE), (paths.units / unit).exists())
     changed = slots.links(paths, PLACE, release) or was != (release.digest, True)
     slots.point(paths, PLACE)
-    slots.install(paths, release, {"flask.service": unit})
+    slots.install(paths, release, {unit: "flask.service"})
     if not systemd.is_enabled(unit):
         systemd.systemctl("enable", "--quiet", unit)
     if not changed and systemd.is_active(unit):

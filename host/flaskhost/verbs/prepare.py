@@ -10,7 +10,19 @@ import tarfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from flaskhost import builder, dependencies, entry, envfile, layout, locks, python, releases, repository, sources
+from flaskhost import (
+    builder,
+    dependencies,
+    entry,
+    envfile,
+    layout,
+    locks,
+    processes,
+    python,
+    releases,
+    repository,
+    sources,
+)
 from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
@@ -36,6 +48,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         if release.is_prepared() and not release.facts.get("edited"):
             progress.say(f"release {release.label} is here already")
             return _result(release, built=False)
+        processes.refuse_schedules(asked.files)
         _remove_leftovers(paths, release)
         folder = f"{releases.stamp()}-{_safe(asked['version'])}-{release.digest[:8]}"
         facts = {"version": asked["version"], "commit": asked["commit"], "tree": asked["tree"]}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
-from flaskhost import envfile, layout, locks, releases, slots, systemd
+from flaskhost import envfile, layout, locks, processes, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.files import write
 from flaskhost.progress import Progress
@@ -64,6 +64,7 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
     colour = layout.other(active)
     begin = time.time()
     slots.stop(paths, colour)
+    processes.stop(paths, colour, progress)
     slots.fill(paths, colour, release)
     migrate(paths, release, wishes["migrate"], progress)
     progress.say(f"release {release.label}: starting in {colour}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from flaskhost import layout, releases, systemd
+from flaskhost import layout, processes, releases, systemd
 
 
 def status(app: str) -> Dict[str, Any]:
@@ -22,6 +22,7 @@ def status(app: str) -> Dict[str, Any]:
         "active": now.label if now else None,
         "slot": paths.active_slot(),
         "slots": slots,
+        "processes": {unit: row for colour in paths.places for unit, row in processes.states(paths, colour).items()},
         "enabled": systemd.is_enabled(f"{app}.service"),
     }
 

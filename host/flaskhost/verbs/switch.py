@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Optional
 
-from flaskhost import accounts, dependencies, envfile, layout, locks, releases, slots, systemd
+from flaskhost import accounts, dependencies, envfile, layout, locks, processes, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.files import remove
 from flaskhost.progress import Progress
@@ -33,6 +33,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         _umbrella(paths)
         try:
             _prove(paths, release, colour, progress)
+            processes.take_over(paths, colour, progress)
         except Failure as failure:
             raise Failure(f"{failure}\n{_back(paths, release, served, colour, progress)}") from None
         # The slot that nobody points to: the one before, or what a killed switch has left running.
@@ -64,6 +65,7 @@ def _back(
         return f"{release.label} stays the active release: nothing else runs. Deploy one that works"
     slots.point(paths, served)
     slots.discard(paths, colour)
+    processes.back(paths, served)
     before = releases.active(paths)
     progress.say(f"active: {served} again")
     return f"{before.label if before else served} serves as before"

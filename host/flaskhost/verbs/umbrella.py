@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flaskhost import layout, owners, slots, systemd, tcp
+from flaskhost import layout, owners, processes, slots, systemd, tcp
 from flaskhost.shell import Failure
 
 
@@ -24,6 +24,7 @@ def start(app: str) -> None:
     colour = paths.active_slot()
     if colour:
         slots.start(paths, colour)
+        processes.start(paths, colour)
     if paths.facts.get("tcp_port"):
         # A port that somebody else has taken meanwhile is no reason to let visitors of the site wait.
         said = systemd.systemctl("start", tcp.unit(app, "socket"), check=False)
