@@ -145,13 +145,21 @@ def plan(settings: Settings, source: Resolved) -> Plan:
                 **code,
                 "archive": archive(settings, source),
                 **built,
+                **app.model_dump(include={"build_timeout", "env_example"}),
                 "environment": environment,
                 **shown,
             },
             files,
         ),
         "stage": document.write(
-            "stage", app.name, {"release": release, **mode, "migrate": app.migrate, "health": health}
+            "stage",
+            app.name,
+            {
+                "release": release,
+                **mode,
+                **app.model_dump(include={"migrate", "on_release", "on_release_timeout"}),
+                "health": health,
+            },
         ),
         "switch": document.write("switch", app.name, {"release": release, **mode, **networks, "keep": app.keep}),
     }
@@ -215,6 +223,7 @@ def _base(settings: Settings) -> str:
         "user": _user(settings),
         "tcp_port": app.tcp_port,
         "uv": uv.split()[0].partition("==")[2],
+        "lock_wait": app.lock_wait,
     }
     if app.mode == "development":
         values |= {"mode": app.mode, "tcp_port": None}

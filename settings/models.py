@@ -362,10 +362,28 @@ class App(Group):
         examples=["npm ci && npm run build"],
         description="Command that is run in the source before a release is staged.",
     )
+    build_timeout: Annotated[rules.Number, rules.within(1, 3600, "seconds")] = Field(
+        default=1800, description="Seconds after which the build command is ended, and has failed."
+    )
+    env_example: rules.FileInSource | None = Field(
+        default=".env.example",
+        description="File of the source that names the variables which the application needs. A release whose "
+        "environment lacks one does not start; a line in comments is optional. Nothing is compared where there is no "
+        "such file, nor with null.",
+    )
     migrate: rules.CommandLine = Field(
         default="auto",
         description="Command that brings the database up to date; auto runs flask db upgrade where there is a "
         "migrations folder, none runs nothing.",
+    )
+    on_release: rules.CommandLine | None = Field(
+        default=None,
+        examples=["flask seed --once"],
+        description="Command that is run once for each release, as the application, after the migrations and before "
+        "the release starts. When it fails, the release before serves on.",
+    )
+    on_release_timeout: Annotated[rules.Number, rules.within(1, 3600, "seconds")] = Field(
+        default=600, description="Seconds after which the release command is ended, and has failed."
     )
     static: rules.FolderInSource | None = Field(
         default=None,
@@ -374,6 +392,11 @@ class App(Group):
     )
     keep: Annotated[rules.Number, rules.within(2, 100)] = Field(
         default=5, description="Number of releases that stay on the server, the active and the previous one included."
+    )
+    lock_wait: Annotated[rules.Number, rules.within(0, 3600, "seconds")] = Field(
+        default=600,
+        description="Seconds that a deploy waits while another one works on the same application, before it fails and "
+        "says whose that is.",
     )
     packages: Annotated[tuple[rules.Package, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="Further packages of the distribution that the application needs."

@@ -499,12 +499,26 @@ def folder(value: str) -> str:
     return value
 
 
+def _is_inside(value: str) -> bool:
+    """Tell whether a path is one below the application's source: relative, never upwards, and plain."""
+    plain = all(part not in (".", "..") and re.fullmatch(r"[A-Za-z0-9._-]+", part) for part in value.split("/"))
+    return plain and len(value) <= 200
+
+
 def folder_in_source(value: str) -> str:
-    """Check a folder below the application's source: relative, never upwards."""
-    parts = value.split("/")
-    if len(value) > 200 or any(part in ("", ".", "..") or not re.fullmatch(r"[A-Za-z0-9._-]+", part) for part in parts):
+    """Check a folder below the application's source."""
+    if not _is_inside(value):
         raise refusal(
             "must be a folder inside the source, with letters, digits, . _ - only", "write it such as app/static"
+        )
+    return value
+
+
+def file_in_source(value: str) -> str:
+    """Check a file below the application's source."""
+    if not _is_inside(value):
+        raise refusal(
+            "must be a file inside the source, with letters, digits, . _ - only", "write it such as .env.example"
         )
     return value
 
@@ -616,9 +630,7 @@ def python_version(value: str) -> str:
 
 def dependency_file(value: str) -> str:
     """Check the file that names the packages: a lock, or a requirements file anywhere in the source."""
-    parts = value.split("/")
-    inside = all(part not in ("", ".", "..") and re.fullmatch(r"[A-Za-z0-9._-]+", part) for part in parts)
-    if value in ("auto", "uv.lock", "poetry.lock") or (inside and value.endswith(".txt") and len(value) <= 200):
+    if value in ("auto", "uv.lock", "poetry.lock") or (_is_inside(value) and value.endswith(".txt")):
         return value
     raise refusal(
         "must be auto, uv.lock, poetry.lock or a .txt file inside the source",
@@ -678,6 +690,7 @@ GitReference = Annotated[Text, AfterValidator(git_reference)]
 Repository = Annotated[Text, AfterValidator(repository)]
 Folder = Annotated[Text, AfterValidator(folder)]
 FolderInSource = Annotated[Text, AfterValidator(folder_in_source)]
+FileInSource = Annotated[Text, AfterValidator(file_in_source)]
 RootFolder = Annotated[Text, AfterValidator(root_folder)]
 UrlFolder = Annotated[Text, AfterValidator(url_folder)]
 HealthPath = Annotated[Text, AfterValidator(health_path)]

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Dict, Sequence
 
+from flaskhost import caller
 from flaskhost.layout import Layout
 from flaskhost.shell import run
 from flaskhost.systemd import GRACE_SECONDS, transient
@@ -41,7 +42,7 @@ def run_as(  # noqa: PLR0913 - what a program is run with
     environment: Dict[str, str],
     writable: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run words as the builder; whatever they leave running is ended with them.
+    """Run words as the builder; whatever they leave running is ended with them, and they with the step that asks.
 
     It is in no group of the application's: the dependencies of releases belong to its own group, in which the
     application is. So owners and modes alone keep environment and data from it. Where the host can mount, the rest of
@@ -56,6 +57,7 @@ def run_as(  # noqa: PLR0913 - what a program is run with
         writable: further folders that it fills.
     """
     places = " ".join(str(path) for path in (cwd, paths.at(home(paths.app)), *writable))
+    step = caller.unit()
     unit = transient(
         words,
         user=account(paths.app),
@@ -69,6 +71,8 @@ def run_as(  # noqa: PLR0913 - what a program is run with
             f"ReadWritePaths={places}",
             "PrivateTmp=yes",
             "NoNewPrivileges=yes",
+            # What a killed step has left at work would write into what the next one makes anew.
+            *([f"BindsTo={step}"] if step else []),
         ],
     )
     return run(unit, timeout=seconds + GRACE_SECONDS, check=False)

@@ -17,7 +17,7 @@ DEVELOPMENT = "development"
 MADE = {
     "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|releases\.log|\.profile",
     "config": r"[0-9a-f]{64}",
-    "static": r"[0-9a-f]{64}",
+    "static": r"[0-9a-f]{64}|earlier",
     "releases": r"\d{4}-\d\d-\d\d-\d{6}-.+-[0-9a-f]{8}|\.sync-.+",
     "shared": r"\.env|\.env\.dev|static|media|data|logs",
 }

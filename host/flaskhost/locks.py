@@ -8,14 +8,27 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, Iterator, Optional
 
+from flaskhost import caller, layout
 from flaskhost.shell import Failure
 
 if TYPE_CHECKING:
     from flaskhost.progress import Progress
 
-WAIT_SECONDS = 600.0
+# Where the application's own setting is not known: before its first `base`, or one that an older version has made.
+WAIT_SECONDS = 600
+POLL_SECONDS = 0.05
+
+
+def application(paths: layout.Layout, purpose: str, progress: Progress) -> ContextManager[None]:
+    """Hold the lock of an application, waiting for it as long as its setting says; see `held`."""
+    return held(paths.state / "lock", purpose, progress, patience(paths.facts))
+
+
+def host(paths: layout.Layout, purpose: str, progress: Progress) -> ContextManager[None]:
+    """Hold the lock of what belongs to the whole host, waiting for it as long as the application's setting says."""
+    return held(paths.at("/run/flaskhost/host.lock"), purpose, progress, patience(paths.facts))
 
 
 @contextlib.contextmanager
@@ -29,7 +42,7 @@ def held(path: Path, purpose: str, progress: Progress, wait: float = WAIT_SECOND
         wait: seconds until giving up.
 
     Raises:
-        Failure: somebody else held it all the while; the message names the holder.
+        Failure: somebody else held it all the while; the message names the holder, and how to end it.
     """
     with open(path, "a+", encoding="utf-8") as file:
         until = time.monotonic() + wait
@@ -40,20 +53,71 @@ def held(path: Path, purpose: str, progress: Progress, wait: float = WAIT_SECOND
                 break
             except BlockingIOError:
                 file.seek(0)
-                holder = file.read() or "another process"
+                holder = _read(file.read())
                 if time.monotonic() > until:
-                    raise Failure(f"{path} is held by {holder}: wait for it, or end that process") from None
+                    raise refusal(holder, wait) from None
                 if not told:
-                    progress.say(f"waiting for {holder}")
+                    progress.say(f"waiting up to {wait:g} s for {words(holder)}")
                     told = True
-                time.sleep(0.05)
+                time.sleep(POLL_SECONDS)
         file.seek(0)
         file.truncate()
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        file.write(json.dumps({"purpose": purpose, "pid": os.getpid(), "since": now}))
+        file.write(json.dumps(holder_now(purpose)))
         file.flush()
         try:
             yield
         finally:
             file.seek(0)
             file.truncate()
+
+
+def patience(facts: Dict[str, Any]) -> float:
+    """Return how long to wait for another one's work on an application, in seconds, by what `base` wrote down."""
+    return float(facts.get("lock_wait", WAIT_SECONDS))
+
+
+def holder_now(purpose: str, unit: Optional[str] = None) -> Dict[str, Any]:
+    """Return this process as the holder: what for, who asked, since when, and the unit or process that would be ended.
+
+    Args:
+        purpose: what is being done.
+        unit: of systemd, in which that is done. Default: the one that this process works in, if any.
+    """
+    return {
+        "purpose": purpose,
+        **caller.known(),
+        "unit": unit or caller.unit(),
+        "pid": os.getpid(),
+        "since": caller.now(),
+    }
+
+
+def words(holder: Dict[str, Any]) -> str:
+    """Return a holder as a person reads it."""
+    if not holder:
+        return "another process"
+    origin = f" from {holder['from']}" if holder.get("from") else ""
+    what = f"unit {holder['unit']}" if holder.get("unit") else f"process {holder.get('pid')}"
+    return f"{holder['purpose']}, by {holder.get('by', 'root')}{origin} since {holder.get('since')} ({what})"
+
+
+def refusal(holder: Dict[str, Any], wait: float) -> Failure:
+    """Return the failure of whoever has waited long enough.
+
+    What it says to type is safe at any moment: whatever serves goes on, as after every kill.
+    """
+    end = f"sudo systemctl stop {holder['unit']}" if holder.get("unit") else f"sudo kill {holder.get('pid', 'PID')}"
+    return Failure(
+        f"waited {wait:g} s (flaskhost:app.lock_wait) for {words(holder)}: run `pulumi up` again when that has ended. "
+        f"If it hangs, end it on the host: `{end}`. What serves goes on serving, and the next `pulumi up` finishes the "
+        "work"
+    )
+
+
+def _read(text: str) -> Dict[str, Any]:
+    """Return what a holder has written; nothing where it is just writing, or was an older version of this command."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and "purpose" in found else {}

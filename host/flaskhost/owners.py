@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Tuple
 
-from flaskhost import builder, files, layout, releases
+from flaskhost import builder, files, layout, releases, statics
 from flaskhost.files import directory, link, own, own_tree
 
 WEB = "www-data"
@@ -179,6 +179,7 @@ def _inside(paths: layout.Layout) -> None:
 
 def _trees(paths: layout.Layout) -> Iterator[Tuple[Path, str]]:
     """Yield what releases consist of, each with the group that reads it."""
+    yield paths.statics / statics.EARLIER, WEB
     for release in releases.every(paths):
         # One that is being prepared belongs to its builder.
         if release.is_prepared():

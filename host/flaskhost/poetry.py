@@ -44,7 +44,7 @@ def ensure(paths: Layout, python: Python, uv: str, progress: Progress) -> Path:
     program, complete = folder / "bin" / "poetry", folder / ".complete"
     if complete.exists():
         return program
-    with locks.held(paths.at("/run/flaskhost/host.lock"), f"poetry for {paths.app}", progress):
+    with locks.host(paths, f"poetry for {paths.app}", progress):
         if complete.exists():
             return program
         progress.say(f"poetry: installing {version()}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
 import time
-from typing import IO, Iterable, List, Optional
+from typing import IO, Dict, Iterable, Iterator, List, Optional
 from urllib.parse import unquote
 
 # A line of more than 64 KiB may hang pulumi-command, and Pulumi keeps what a step prints: be brief.
@@ -37,12 +38,16 @@ class Scrubber:
         # The longest first: a value may be part of another one.
         self._values = sorted(known, key=len, reverse=True)
 
-    def clean(self, text: str) -> str:
-        """Return `text` without any of the values and without passwords in URLs, cut to a sensible size."""
+    def hide(self, text: str) -> str:
+        """Return `text` without any of the values and without passwords in URLs."""
         for value in self._values:
             text = text.replace(value, HIDDEN)
-        text = URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
-        lines = [line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " […]" for line in text.split("\n")]
+        return URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+
+    def clean(self, text: str) -> str:
+        """Return `text` without any of the values and without passwords in URLs, cut to a sensible size."""
+        found = self.hide(text).split("\n")
+        lines = [line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " […]" for line in found]
         if len(lines) > MOST_LINES:
             half = MOST_LINES // 2
             lines = [*lines[:half], f"[… {len(lines) - MOST_LINES} lines left out …]", *lines[-half:]]
@@ -50,13 +55,28 @@ class Scrubber:
 
 
 class Progress:
-    """Lines with the time since the verb began."""
+    """Lines with the time since the verb began.
+
+    Attributes:
+        scrubber: what nobody may read.
+        phases: seconds that each phase took; releases.log keeps them.
+    """
 
     def __init__(self, log: Optional[IO[str]] = None) -> None:
         """Write to `log` as well as to standard error."""
         self.scrubber = Scrubber()
+        self.phases: Dict[str, float] = {}
         self._begin = time.monotonic()
         self._log = log
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Note how long something takes, whether it succeeds or not. A phase may be a part of another one."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = round(time.monotonic() - begin, 2)
 
     def say(self, text: str) -> None:
         """Say one thing, in one or more lines, without any secret."""

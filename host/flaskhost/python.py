@@ -66,7 +66,7 @@ def ensure(paths: Layout, version: Optional[str], uv: str, mirror: Optional[str]
     if found:
         return found
     assert version is not None  # noqa: S101 - the system's is always there
-    with locks.held(paths.at("/run/flaskhost/host.lock"), f"Python {version} for {paths.app}", progress):
+    with locks.host(paths, f"Python {version} for {paths.app}", progress):
         found = _there(version, uv)
         if not found and version.count(".") == 1:
             packages.install_python(paths.at("/etc"), version, progress)

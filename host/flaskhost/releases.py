@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
+from flaskhost import caller
 from flaskhost.files import write
 from flaskhost.layout import DEVELOPMENT, SLOTS, Layout
 from flaskhost.shell import Failure
@@ -57,6 +59,11 @@ class Release:
         """What the stack wants of its start, as the last `stage` was told."""
         found: Dict[str, Any] = json.loads(self.wishes_file.read_text())
         return found
+
+    @property
+    def output(self) -> Path:
+        """Its log: what its commands have said (see `commands.keep`)."""
+        return self.layout.config(self.digest) / "output.log"
 
     def is_prepared(self) -> bool:
         """Tell whether all that it needs to start is there."""
@@ -119,19 +126,64 @@ def active(layout: Layout) -> Optional[Release]:
     return read(layout, digest) if digest else None
 
 
+def serving(layout: Layout) -> str:
+    """Return what visitors reach after a failure, as a person reads it."""
+    now = active(layout)
+    return f"{now.label} serves as before" if now else "nothing was serving before"
+
+
 def stamp() -> str:
     """Return the time now as it stands in names of folders, in UTC."""
     return time.strftime("%Y-%m-%d-%H%M%S", time.gmtime())
 
 
-def record(layout: Layout, event: str, release: Release, **facts: Any) -> None:
-    """Append one event to releases.log, as one JSON line."""
-    line: Dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "event": event,
-        "release": release.digest,
-    }
-    line["version"] = release.facts.get("version")
+def record(layout: Layout, event: str, release: Optional[Release], **facts: Any) -> None:
+    """Append one event to releases.log, as one JSON line, with who asked for it.
+
+    Args:
+        layout: of the application.
+        event: what has happened.
+        release: to which release, if it was one.
+        facts: what else there is to say; nothing secret.
+    """
+    line: Dict[str, Any] = {"time": caller.now(), "event": event, **caller.known()}
+    if release is not None:
+        line.update(release=release.digest, version=release.facts.get("version"))
     # Not for the other applications on the host.
     with open(layout.log, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
         file.write(json.dumps({**line, **facts}) + "\n")
+
+
+def events(layout: Layout) -> List[Dict[str, Any]]:
+    """Return what releases.log tells, oldest first; a line that a kill has cut off is left out."""
+    found = []
+    for line in layout.log.read_text(errors="replace").splitlines() if layout.log.exists() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def served(events: Iterable[Dict[str, Any]]) -> List[str]:
+    """Return the digests of the releases that served, oldest first, without those that were left by a rollback.
+
+    So that a second rollback goes one further back, and not to what the first one has left. The order of the lines
+    counts, not the clock, which somebody may have set back.
+
+    Args:
+        events: lines of releases.log.
+    """
+    stack: List[str] = []
+    earlier: List[str] = []
+    for event in events:
+        digest = str(event.get("release"))
+        if event.get("event") not in ("switch", "rollback"):
+            continue
+        if event.get("result") == "failed":
+            # Where it did not go back, it serves on.
+            stack = earlier if event.get("serves") else stack
+            continue
+        earlier = stack
+        is_back = event["event"] == "rollback" and digest in stack
+        kept = stack[: stack.index(digest)] if is_back else [one for one in stack if one != digest]
+        stack = [*kept, digest]
+    return stack

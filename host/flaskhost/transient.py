@@ -2,11 +2,13 @@
 
 `flaskhost STEP APP < documents` is only the front: it hands the documents to a transient unit of systemd, which does
 one verb after the other, follows that unit's log and hands back its result. A cut connection ends the front, never the
-work; a second call with the same documents attaches to the running unit, and one with others waits for its turn.
+work; a second call with the same documents attaches to the running unit, and one with others waits for its turn, as
+long as flaskhost:app.lock_wait says.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -18,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from flaskhost import document, hints, systemd
+from flaskhost import caller, document, hints, layout, locks, releases, systemd
 from flaskhost.files import directory, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
@@ -30,15 +32,15 @@ DEADLINE_SECONDS = 3600
 # Nothing waits for a graceful end of a killed verb. With cgroup v1 in a container systemd does not hear that its last
 # process is gone, and whoever follows it would wait for the default of 90 s.
 STOP_SECONDS = 5
-
-LOGIN = "FLASKHOST_LOGIN"
+LONGEST_REASON = 500
 
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
 
 
 def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) -> int:
     """Have the documents of a step worked on, one for each of its verbs, and follow that; return the exit status."""
-    asked = [f"{one.verb} {one.app}" for one in document.parse_all(text)]
+    documents = document.parse_all(text)
+    asked = [f"{one.verb} {one.app}" for one in documents]
     if asked != [f"{verb} {app}" for verb in verbs]:
         raise Failure(f"the documents are for `{', '.join(asked)}`, the command line says `{step} {app}`")
     # For root only: who can open a lock can hold it.
@@ -48,27 +50,26 @@ def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) ->
     unit = f"flaskhost-{app}-{step}.service"
     stem = f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     log, result = folder / f"{stem}.log", folder / f"{stem}.result"
-    with open(folder / f"{step}.turn", "a", encoding="utf-8") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        ours = _current(folder, step) == stem
-        if _runs(unit) and not ours:
-            print(f"waiting for another `flaskhost {step} {app}` to end", file=sys.stderr, flush=True)
-            while _runs(unit):
-                time.sleep(0.2)
-        process = None
-        if ours and _runs(unit):
-            print(f"`flaskhost {step} {app}` is running already: following it", file=sys.stderr, flush=True)
-        else:
-            for old in folder.glob(f"{step}-*"):
-                old.unlink()
-            write(folder / f"{stem}.request", text, mode=0o600)
-            write(folder / f"{step}.current", stem, mode=0o600)
-            log.touch(mode=0o600)
-            words = _words(unit, program, folder / f"{stem}.request", DEADLINE_SECONDS * len(verbs))
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
-            # The turn ends when the next one can see the unit, or it would take this request for one that has ended.
-            while process.poll() is None and not _runs(unit):
-                time.sleep(POLL_SECONDS)
+    wait, told = _patience(app), False
+    process: Optional[subprocess.Popen[bytes]] = None
+    until = time.monotonic() + wait
+    while True:
+        with open(folder / f"{step}.turn", "a", encoding="utf-8") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            holder = _current(folder, step)
+            if not _runs(unit):
+                words = _words(unit, program, folder / f"{stem}.request", DEADLINE_SECONDS * len(verbs))
+                process = _start(folder, step, stem, text, words, unit)
+                break
+            if holder.get("stem") == stem:
+                print(f"`flaskhost {step} {app}` is running already: following it", file=sys.stderr, flush=True)
+                break
+        if time.monotonic() > until:
+            raise locks.refusal(holder, wait)
+        if not told:
+            print(f"waiting up to {wait:g} s for {locks.words(holder)}", file=sys.stderr, flush=True)
+            told = True
+        time.sleep(0.2)
     _follow(log, result, unit, process)
     request = folder / f"{stem}.request"
     if process is not None and process.poll() is not None and request.exists():
@@ -77,9 +78,10 @@ def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) ->
     try:
         outcome = json.loads(result.read_text())
     except FileNotFoundError:
+        why = f"`flaskhost {step} {app}` was ended before it had finished"
+        _record(step, documents, {}, {"ok": False, "error": why})
         raise Failure(
-            f"`flaskhost {step} {app}` was ended before it had finished (see `journalctl -u {unit}`): "
-            "nothing half-done serves visitors, run `pulumi up` again"
+            f"{why} (see `journalctl -u {unit}`): nothing half-done serves visitors, run `pulumi up` again"
         ) from None
     if outcome["ok"]:
         print(json.dumps(outcome["result"], ensure_ascii=False))
@@ -87,6 +89,36 @@ def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) ->
     # On stdout: that is in Pulumi's message of the failed step, and is not streamed a second time.
     print(f"error: {outcome['error']}")
     return 1
+
+
+def _start(  # noqa: PLR0913 - what a unit is started with
+    folder: Path, step: str, stem: str, text: str, words: Sequence[str], unit: str
+) -> subprocess.Popen[bytes]:
+    """Have a unit work on a request; the caller has the turn of its step."""
+    for old in folder.glob(f"{step}-*"):
+        old.unlink()
+    write(folder / f"{stem}.request", text, mode=0o600)
+    holder = {"stem": stem, **locks.holder_now(_purpose(step, document.parse_all(text)), unit)}
+    write(folder / f"{step}.current", json.dumps(holder), mode=0o600)
+    (folder / f"{stem}.log").touch(mode=0o600)
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    # The turn ends when the next one can see the unit, or it would take this request for one that has ended.
+    while process.poll() is None and not _runs(unit):
+        time.sleep(POLL_SECONDS)
+    return process
+
+
+def _purpose(step: str, asked: Sequence[document.Document]) -> str:
+    """Return what a step does, for those who wait for it."""
+    versions = [str(one.values["version"]) for one in asked if one.values.get("version")]
+    return f"`flaskhost {step} {asked[0].app}`" + (f" of {versions[0]}" if versions else "")
+
+
+def _patience(app: str) -> float:
+    try:
+        return locks.patience(layout.known(app).facts)
+    except Failure:
+        return locks.WAIT_SECONDS
 
 
 def worker(request: str, verbs: Dict[str, Work]) -> int:
@@ -97,7 +129,10 @@ def worker(request: str, verbs: Dict[str, Work]) -> int:
     path.unlink()
     asked = document.parse_all(text)
     with open(path.with_suffix(".log"), "a", encoding="utf-8") as log:
-        outcome, status = work(asked, Progress(log), verbs)
+        progress = Progress(log)
+        outcome, status = work(asked, progress, verbs)
+    # As the front has named it.
+    _record(path.stem.rpartition("-")[0], asked, progress.phases, outcome)
     write(path.with_suffix(".result"), json.dumps(outcome), mode=0o600)
     return status
 
@@ -111,9 +146,9 @@ def work(asked: List[document.Document], progress: Progress, verbs: Dict[str, Wo
     done: Dict[str, Any] = {}
     try:
         for one in asked:
-            begin = time.monotonic()
-            done[one.verb] = verbs[one.verb](one, progress)
-            progress.say(f"{one.verb}: done in {time.monotonic() - begin:.2f} s")
+            with progress.phase(one.verb):
+                done[one.verb] = verbs[one.verb](one, progress)
+            progress.say(f"{one.verb}: done in {progress.phases[one.verb]:.2f} s")
     except Failure as failure:
         return {"ok": False, "error": progress.scrubber.clean(hints.of(str(failure)))}, 1
     except Exception as error:  # noqa: BLE001 - the reader must see what it was, and the unit must end with a result
@@ -124,6 +159,22 @@ def work(asked: List[document.Document], progress: Progress, verbs: Dict[str, Wo
     return {"ok": True, "result": done[asked[0].verb] if len(asked) == 1 else done}, 0
 
 
+def _record(step: str, asked: Sequence[document.Document], phases: Dict[str, float], outcome: Dict[str, Any]) -> None:
+    """Have releases.log tell of a step that has ended: what, by whom, how long each phase took, and how it ended."""
+    try:
+        paths = layout.known(asked[0].app)
+    except Failure:
+        # Before the application is there, and after it was removed.
+        return
+    digests = [str(one.values["release"]) for one in asked if one.values.get("release")]
+    facts: Dict[str, Any] = {"phases": phases, "result": "ok" if outcome["ok"] else "failed"}
+    if not outcome["ok"]:
+        facts["why"] = outcome["error"].split("\n")[0][:LONGEST_REASON]
+    # What was done is done, also where a full disk has no room for its record.
+    with contextlib.suppress(OSError):
+        releases.record(paths, "step", releases.read(paths, digests[0]) if digests else None, step=step, **facts)
+
+
 def _words(unit: str, program: str, request: Path, seconds: int) -> Tuple[str, ...]:
     # Standard error by name: it would follow standard output, and the journal would hold nothing.
     log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
@@ -132,8 +183,7 @@ def _words(unit: str, program: str, request: Path, seconds: int) -> Tuple[str, .
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),
         *(f"--property={value}" for value in properties),
-        # Whose home the uploads are in: sudo(8) says who called it.
-        f"--setenv={LOGIN}={os.environ.get('SUDO_USER', 'root')}",
+        *(f"--setenv={name}={value}" for name, value in {**caller.of_session(), caller.UNIT: unit}.items()),
         *("--", program, "--worker", str(request)),
     )
 
@@ -142,11 +192,13 @@ def _runs(unit: str) -> bool:
     return systemd.show(unit, "ActiveState").get("ActiveState") in ("active", "activating", "deactivating")
 
 
-def _current(folder: Path, step: str) -> str:
+def _current(folder: Path, step: str) -> Dict[str, Any]:
+    """Return who does the step now, or did it last: `stem` of the request and what `locks.holder_now` has said."""
     try:
-        return (folder / f"{step}.current").read_text()
-    except FileNotFoundError:
-        return ""
+        found = json.loads((folder / f"{step}.current").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _follow(log: Path, result: Path, unit: str, process: Optional[subprocess.Popen[bytes]]) -> None:

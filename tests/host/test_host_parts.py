@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -165,21 +167,48 @@ def holder(path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_lock_is_waited_for_and_the_holder_is_named(tmp_path: Path) -> None:
-    """Promise: two verbs never work at a time; who waits reads for whom, and gives up with its name."""
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+
+
+def test_a_lock_is_waited_for_and_the_holder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: two verbs never work at a time; who waits reads for whom, and at last how to end it."""
     path = tmp_path / "lock"
-    process = holder(path)
-    said = io.StringIO()
-    try:
-        with (
-            pytest.raises(Failure, match=rf'held by .*"prepare v1.0.0".*"pid": {process.pid}.*wait for it'),
-            locks.held(path, "switch", Progress(said), wait=0.2),
-        ):
-            pytest.fail("two hold it")
-        assert 'waiting for {"purpose": "prepare v1.0.0"' in said.getvalue()
-    finally:
-        process.kill()
-        process.communicate()
+    monkeypatch.setenv("FLASKHOST_LOGIN", "ada")
+    monkeypatch.setenv("FLASKHOST_ADDRESS", "192.0.2.7")
+    for unit, which, end in (
+        (
+            "flaskhost-shop-release.service",
+            "unit flaskhost-shop-release.service",
+            "systemctl stop flaskhost-shop-release",
+        ),
+        ("", "process {pid}", "kill {pid}"),
+    ):
+        monkeypatch.setenv("FLASKHOST_UNIT", unit)
+        process = holder(path)
+        said = io.StringIO()
+        whose = rf"prepare v1.0.0, by ada from 192.0.2.7 since {TIME} \({which.format(pid=process.pid)}\)"
+        refused = rf"waited 0.1 s \(flaskhost:app.lock_wait\) for {whose}: .*`sudo {end.format(pid=process.pid)}"
+        try:
+            with pytest.raises(Failure, match=refused), locks.held(path, "switch", Progress(said), wait=0.1):
+                pytest.fail("two hold it")
+            assert re.search(f"waiting up to 0.1 s for {whose}", said.getvalue())
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_a_lock_of_an_older_version_or_one_that_is_just_being_taken_is_waited_for_too(tmp_path: Path) -> None:
+    """Promise: what stands in the file is for people; the kernel's lock counts."""
+    for text in ("", "prepare by somebody", '{"pid": 7}', "[]"):
+        path = tmp_path / "lock"
+        path.write_text(text)
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with (
+                pytest.raises(Failure, match="for another process: run `pulumi up` again"),
+                locks.held(path, "switch", Progress(io.StringIO()), wait=0),
+            ):
+                pytest.fail("two hold it")
 
 
 def test_a_killed_holder_gives_the_lock_back(tmp_path: Path) -> None:

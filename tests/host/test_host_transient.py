@@ -206,13 +206,90 @@ def test_another_document_waits_for_its_turn(server: Server) -> None:
     first = Front(server, text(gate="gate"))
     until(server.root / "began")
     second = Front(server, text(fails="the second"))
-    assert second.line() == "waiting for another `flaskhost environment guestbook` to end\n"
+    line = second.line()
+    assert line.startswith("waiting up to 600 s for `flaskhost environment guestbook`, by ")
+    assert line.endswith(" (unit flaskhost-guestbook-environment.service)\n")
     assert (server.root / "began").read_text() == "x"
     (server.root / "gate").touch()
     assert first.end()[0] == 0
     status, out, _err = second.end()
     assert status == 1
     assert "error: the second" in out
+
+
+def test_another_document_waits_no_longer_than_the_stack_says(server: Server) -> None:
+    """Promise: then it fails, says whose work that is, and how to end it; that goes on undisturbed."""
+    known(server, lock_wait=0)
+    first = Front(server, text(gate="gate", version="v1.1.0"))
+    until(server.root / "began")
+    status, _out, err = Front(server, text(fails="the second")).end()
+    assert status == 1
+    assert "for `flaskhost environment guestbook` of v1.1.0, by " in err
+    assert "end it on the host: `sudo systemctl stop flaskhost-guestbook-environment.service`" in err
+    assert "Traceback" not in err
+    (server.root / "gate").touch()
+    assert first.end()[0] == 0
+
+
+def known(server: Server, **facts: Any) -> None:
+    """Have the application on the server, as `base` leaves it."""
+    server.paths.etc.mkdir(parents=True, exist_ok=True)
+    server.paths.home.mkdir(parents=True, exist_ok=True)
+    (server.paths.etc / "app.json").write_text(json.dumps({"root": "/srv", **facts}))
+
+
+def logged(server: Server) -> list[dict[str, Any]]:
+    """Return the lines of releases.log."""
+    return [json.loads(line) for line in server.paths.log.read_text().splitlines()]
+
+
+def test_each_step_is_told_in_the_log_of_releases(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: when, who, from where, what, how long each phase took, and how it ended; of a failure why, in a line."""
+    known(server)
+    # As sshd sets it; sudo does not hand it on, so that a parent is asked.
+    monkeypatch.setenv("SSH_CLIENT", "192.0.2.7 51234 22")
+    monkeypatch.setenv("SUDO_USER", "ada")
+    Front(server, text(release="ab12" * 16)).end()
+    Front(server, text(release="ab12" * 16, fails=f"no {SECRET}\nmore")).end()
+    good, bad = logged(server)
+    assert good.pop("time") <= bad.pop("time")
+    assert [set(line.pop("phases")) for line in (good, bad)] == [{"environment"}] * 2
+    same = {"event": "step", "step": "environment", "by": "ada", "from": "192.0.2.7", "release": "ab12" * 16}
+    assert good == {**same, "version": None, "result": "ok"}
+    assert bad == {**same, "version": None, "result": "failed", "why": "no [secret]"}
+
+
+def test_a_step_that_was_killed_is_in_the_log_as_well(server: Server) -> None:
+    """Promise: also what somebody has ended by hand can be read there."""
+    known(server)
+    front = Front(server, text(gate="never"))
+    until(server.root / "began")
+    unit = server.fakes / "active/flaskhost-guestbook-environment.service"
+    shell = int(unit.read_text())
+    os.killpg(shell, signal.SIGKILL)
+    unit.unlink()
+    front.end()
+    (line,) = logged(server)
+    assert (line["result"], line["why"]) == (
+        "failed",
+        "`flaskhost environment guestbook` was ended before it had finished",
+    )
+
+
+def test_the_address_is_found_behind_sudo(tmp_path: Path) -> None:
+    """Promise: where sudo has taken the variable away, the process that called it still has it."""
+    script = tmp_path / "asks.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(HOST)!r})\nfrom flaskhost import caller\nprint(caller.known())"
+    )
+    inner = f"env -u SSH_CLIENT {sys.executable} {script}; true"
+    words = ["sh", "-c", inner]
+    done = subprocess.run(
+        words, env={**os.environ, "SSH_CLIENT": "2001:db8::7 1 22"}, capture_output=True, text=True, check=True
+    )
+    assert "'from': '2001:db8::7'" in done.stdout
+    done = subprocess.run(words, env={**os.environ, "SSH_CLIENT": "a\tb"}, capture_output=True, text=True, check=True)
+    assert "a\\tb" not in done.stdout
 
 
 def test_a_killed_worker_is_told_with_the_next_step(server: Server) -> None:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import files, layout, owners, poetry, releases, slots
+from flaskhost import files, layout, owners, poetry, releases, slots, statics
 from flaskhost.shell import Failure
 from flaskhost.verbs import base
 
@@ -436,7 +436,7 @@ def kept(server: Server) -> set[str]:
     assert {release.source.name for release in releases.every(server.paths)} == {
         path.name for path in server.paths.releases.iterdir()
     }
-    assert {path.name for path in server.paths.statics.iterdir()} <= found
+    assert {path.name for path in server.paths.statics.iterdir()} <= {*found, statics.EARLIER}
     return found
 
 
@@ -517,7 +517,7 @@ def test_a_half_removed_release_is_prepared_anew(ready: Server, monkeypatch: pyt
     def killed(path: object) -> None:
         raise KilledError(path)
 
-    monkeypatch.setattr("flaskhost.verbs.switch.remove", killed)
+    monkeypatch.setattr("flaskhost.retention.remove", killed)
     with pytest.raises(KilledError):
         ready.do(plan.switch, keep=2)
     assert not releases.read(ready.paths, old.release).is_prepared()

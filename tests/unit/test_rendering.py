@@ -124,6 +124,10 @@ SAME: dict[str, dict[str, Any]] = {
     "compiler": {"app__compiler": False},
     "packages": {"app__packages": ["libvips42"]},
     "migrations": {"app__migrate": "none"},
+    "release command": {"app__on_release": "flask seed", "app__on_release_timeout": 60},
+    "time of the build": {"app__build_timeout": 60},
+    "example of the environment": {"app__env_example": None},
+    "patience": {"app__lock_wait": 1},
     "ports": {"server__https_port": 8443},
     "the name of the version": {"app__version": "v1"},
 }

@@ -24,7 +24,7 @@ LIBRARY = ROOT / "usr/local/lib/flaskhost"
 # The version that runs now.
 HERE = Path(__file__).resolve().parents[2]
 # What later verbs have to know.
-FACTS = ("root", "stack", "user", "tcp_port")
+FACTS = ("root", "stack", "user", "tcp_port", "lock_wait")
 # Another stack may have installed a version and wait for its turn: so long it keeps it, whoever names it by then.
 UNUSED_SECONDS = 24 * 3600
 
@@ -33,14 +33,15 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Set up the host for one application.
 
     Input: root, stack, packages, compiler (whether there shall be one), user (account that the application runs as),
-    tcp_port (or null), uv, and as files units, the user's profile and, where logs go to files, their rotation.
+    tcp_port (or null), uv, lock_wait (seconds), and as files units, the user's profile and, where logs go to files,
+    their rotation.
     """
     paths = layout.Layout(asked.app, asked["root"])
     mode = asked.values.get("mode", "production")
-    paths.facts = {"user": asked["user"], "mode": mode}
+    paths.facts = {"user": asked["user"], "mode": mode, "lock_wait": asked["lock_wait"]}
     name, version = packages.distribution(paths.at("/etc/os-release"))
     directory(paths.at("/etc/flaskhost"))
-    with locks.held(paths.at("/run/flaskhost/host.lock"), f"base of {asked.app}", progress):
+    with locks.host(paths, f"base of {asked.app}", progress):
         accounts.refuse_person(asked.app)
         # The unit of development mode comes with each release; what is somebody else's is in the way all the same.
         takeover.refuse_foreign(paths, dict.fromkeys([*asked.files, f"/etc/systemd/system/{asked.app}.service"]))

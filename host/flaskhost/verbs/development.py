@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from flaskhost import envfile, fence, health, layout, locks, releases, slots, systemd
+from flaskhost import commands, envfile, fence, health, layout, locks, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.files import write
 from flaskhost.progress import Progress
+from flaskhost.retention import prune
 from flaskhost.shell import Failure
 from flaskhost.verbs import checks as checklist
-from flaskhost.verbs.stage import migrate
-from flaskhost.verbs.switch import prune
+from flaskhost.verbs.stage import WISHES, migrate
 
 PLACE = layout.DEVELOPMENT
 # A developer waits for the traceback, and nobody else for the answer.
@@ -27,14 +27,15 @@ RULES = "fence.nft"
 
 
 def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Run the migrations. Input: release, migrate (`auto`, `none` or a command) and health (see `health.wait`)."""
+    """Run the migrations and the release command. Input: that of `stage` in production."""
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
-    with locks.held(paths.state / "lock", f"stage {asked['release'][:8]}", progress):
+    with locks.application(paths, f"stage {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
-        wishes = {"health": asked["health"], "migrate": asked["migrate"]}
+        wishes = {name: asked[name] for name in WISHES}
         write(release.wishes_file, json.dumps(wishes, indent=2, sort_keys=True) + "\n", mode=0o640, group=asked.app)
         migrate(paths, release, asked["migrate"], progress)
+        commands.on_release(paths, release, wishes, progress)
     return {"release": release.digest}
 
 
@@ -42,7 +43,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Have the development server run a release. Input: release, keep, networks (that may reach it; none: private)."""
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
-    with locks.held(paths.state / "lock", f"switch {asked['release'][:8]}", progress):
+    with locks.application(paths, f"switch {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
         _refuse_the_world(asked["networks"])
         before, begin = releases.active(paths), time.time()

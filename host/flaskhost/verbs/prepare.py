@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from flaskhost import (
     builder,
+    commands,
     dependencies,
     entry,
     envfile,
+    example,
     layout,
     locks,
     processes,
@@ -22,12 +24,14 @@ from flaskhost import (
     releases,
     repository,
     sources,
+    space,
+    statics,
 )
+from flaskhost.caller import LOGIN
 from flaskhost.document import Document
 from flaskhost.files import directory, own_tree, remove, settle, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.transient import LOGIN
 
 COMPILE_SECONDS = 300
 
@@ -37,15 +41,19 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
 
     Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
     home of the login user, or null: then repository and host_key say where the commit is fetched from), wsgi, python,
-    python_mirror, dependencies, gunicorn, build, static, environment (its digest), and the files of its configuration.
+    python_mirror, dependencies, gunicorn, build, build_timeout (seconds), env_example (file of the source, or null),
+    static, environment (its digest), and the files of its configuration.
     In development mode (mode), the packages for development come along.
     """
     paths = layout.known(asked.app)
     progress.scrubber.add([*envfile.secrets_of(paths), *repository.secrets_of(paths)])
-    with locks.held(paths.state / "lock", f"prepare {asked['version']}", progress):
+    with locks.application(paths, f"prepare {asked['version']}", progress):
         release = releases.read(paths, asked["release"])
+        there = release.is_prepared() and not release.facts.get("edited")
+        if not there:
+            _demand_space(paths, asked)
         _configuration(paths, release, asked)
-        if release.is_prepared() and not release.facts.get("edited"):
+        if there:
             progress.say(f"release {release.label} is here already")
             return _result(release, built=False)
         processes.refuse_schedules(asked.files)
@@ -55,6 +63,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         release.update(**facts, created=releases.stamp(), folder=folder, prepared=False, edited=None)
         progress.say(f"release {release.label}: unpacking")
         _code(paths, release, asked, progress)
+        _compare_environment(paths, release, asked["env_example"])
         if asked.values.get("mode") == layout.DEVELOPMENT:
             sources.remember(release, sources.found(release.source))
         chosen = entry.find(release.source, asked["wsgi"])
@@ -62,7 +71,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         entry.remember(paths, release.digest, chosen)
         release.update(venv=_dependencies(paths, release, asked, progress), entry=chosen)
         if asked["build"]:
-            _build(release, asked["build"], progress)
+            _build(release, asked["build"], asked["build_timeout"], progress)
         _compile(release)
         own_tree(release.source, owner="root", group=asked.app)
         _usual_environment(release)
@@ -128,6 +137,22 @@ def _configuration(paths: layout.Layout, release: releases.Release, asked: Docum
         write(folder / name, text, mode=0o640, group=asked.app)
     write(folder / "env", _environment(paths, asked), mode=0o640, group=asked.app)
     release.update(environment=asked["environment"])
+
+
+def _demand_space(paths: layout.Layout, asked: Document) -> None:
+    """See that there is room for what the release will take: about as much as the active one, and its archive."""
+    now = releases.active(paths)
+    parts = [now.source, now.venv, now.static] if now else []
+    need = space.taken([*parts, *([_uploaded(asked)] if asked["archive"] is not None else [])])
+    places = (paths.releases, paths.venvs, paths.statics)
+    space.demand(places, need, f"the release {asked['version']}", space.usual(paths))
+
+
+def _compare_environment(paths: layout.Layout, release: releases.Release, file: Optional[str]) -> None:
+    """See that the release has every variable that its own example names."""
+    if file is not None:
+        there = envfile.parse((paths.config(release.digest) / "env").read_text())
+        example.compare(paths, release.source, file, there)
 
 
 def _environment(paths: layout.Layout, asked: Document) -> str:
@@ -206,12 +231,13 @@ def leading_outside(folder: Path, top: Path) -> Optional[str]:
     return None
 
 
-def _build(release: releases.Release, command: str, progress: Progress) -> None:
+def _build(release: releases.Release, command: str, seconds: int, progress: Progress) -> None:
     """Run the build command in the source."""
     progress.say(f"build: {command}")
-    done = _in_source(release, ["/bin/sh", "-c", command], dependencies.BUILD_SECONDS)
-    if done.returncode:
-        raise Failure(f"flaskhost:app.build: `{command}` ended with status {done.returncode}\n{done.stdout}".rstrip())
+    ran = commands.timed(lambda: _in_source(release, ["/bin/sh", "-c", command], seconds), seconds)
+    commands.keep(release, f"build: {command}", ran, progress)
+    if ran.status:
+        raise Failure(f"flaskhost:app.build: `{command}` {ran.why('build_timeout')}\n{ran.output}".rstrip())
 
 
 def _compile(release: releases.Release) -> None:
@@ -239,18 +265,10 @@ def _usual_environment(release: releases.Release) -> None:
 
 
 def _static(release: releases.Release, folder: Optional[str], progress: Progress) -> None:
-    """Copy the static files to where Nginx may read them, and only them."""
-    remove(release.static)
-    if folder is None:
-        directory(release.static, mode=0o750, group="www-data")
-        return
-    source = release.source / folder
-    if not source.is_dir() or release.source.resolve() not in source.resolve().parents:
-        raise Failure(f"flaskhost:app.static: must be a folder of the source (got {folder!r}): name one that is there")
-    # A build command makes links as it likes; copied by root, they would show any file of the host to visitors.
-    stray = leading_outside(source, release.source)
-    if stray:
-        raise Failure(f"flaskhost:app.static: {stray!r} is a link that leads out of the source: have the file there")
-    shutil.copytree(source, release.static, symlinks=False)
-    own_tree(release.static, owner="root", group="www-data")
-    progress.say(f"static: {folder} is ready for Nginx")
+    """Have the static files where Nginx may read them, and those of earlier releases with them."""
+    begin = time.monotonic()
+    number = statics.collect(release, folder, leading_outside)
+    if folder is not None:
+        told = f"static: {folder} is ready for Nginx, {number} file{'' if number == 1 else 's'}"
+        progress.say(told)
+        commands.keep(release, told, commands.Ran(0, "", time.monotonic() - begin, 0), progress)

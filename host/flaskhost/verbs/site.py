@@ -34,7 +34,7 @@ GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 def site(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Install the site, checked by `nginx -t` first. Input: https, domains, and the files below /etc/nginx."""
     paths = layout.known(asked.app)
-    with locks.held(paths.at("/run/flaskhost/host.lock"), f"site of {asked.app}", progress):
+    with locks.host(paths, f"site of {asked.app}", progress):
         _free_ports(asked.files)
         _free_names(paths, asked["domains"])
         installed = nginx.version()

@@ -7,27 +7,31 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Optional
 
-from flaskhost import envfile, layout, locks, processes, releases, slots, systemd
+from flaskhost import commands, envfile, layout, locks, processes, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.files import write
 from flaskhost.progress import Progress
-from flaskhost.shell import Failure, run
+from flaskhost.shell import Failure
 
 MIGRATE_SECONDS = 1800
+# What the stack wants of a start.
+WISHES = ("health", "migrate", "on_release", "on_release_timeout")
 # What Alembic says of a database whose revision the release does not have.
 AHEAD = re.compile(r"Can't locate revision identified by '([^']+)'")
-WAIT_SECONDS = 0.5
 
 
 def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Stage a release. Input: release, migrate (`auto`, `none` or a command) and health (see `health.wait`)."""
+    """Stage a release.
+
+    Input: release, migrate (`auto`, `none` or a command), on_release and its timeout, and health (see `health.wait`).
+    """
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
-    with locks.held(paths.state / "lock", f"stage {asked['release'][:8]}", progress):
+    with locks.application(paths, f"stage {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
-        wishes = {"health": asked["health"], "migrate": asked["migrate"]}
+        wishes = {name: asked[name] for name in WISHES}
         text = json.dumps(wishes, indent=2, sort_keys=True) + "\n"
         write(release.wishes_file, text, mode=0o640, group=asked.app)
         colour = bring_up(paths, release, progress)
@@ -67,6 +71,7 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
     processes.stop(paths, colour, progress)
     slots.fill(paths, colour, release)
     migrate(paths, release, wishes["migrate"], progress)
+    commands.on_release(paths, release, wishes, progress)
     progress.say(f"release {release.label}: starting in {colour}")
     try:
         slots.start(paths, colour)
@@ -76,16 +81,11 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
         slots.discard(paths, colour)
         release.update(failed=releases.stamp())
         releases.record(paths, "stage", release, result="failed")
-        why = f"{failure}\nrelease {release.label} is stopped, {_serving(paths)}. Its log:\n{log}"
+        why = f"{failure}\nrelease {release.label} is stopped, {releases.serving(paths)}. Its log:\n{log}"
         raise Failure(why) from None
     release.update(failed=None)
     releases.record(paths, "stage", release, result="healthy", seconds=round(seconds, 2), slot=colour)
     return colour
-
-
-def _serving(paths: layout.Layout) -> str:
-    now = releases.active(paths)
-    return f"{now.label} serves as before" if now else "nothing was serving before"
 
 
 def migrate(paths: layout.Layout, release: releases.Release, wish: str, progress: Progress) -> None:
@@ -97,49 +97,22 @@ def migrate(paths: layout.Layout, release: releases.Release, wish: str, progress
     command = _migration(release, wish)
     if command is None or release.facts.get("migrated"):
         return
-    unit = f"flaskhost-{paths.app}-migrate.service"
-    if systemd.is_active(unit):
-        progress.say("migrations: those of an ended try are still running: waiting for them")
-        while systemd.is_active(unit):
-            time.sleep(WAIT_SECONDS)
     progress.say(f"migrations: {command}")
-    done = run(
-        systemd.transient(
-            ["/bin/sh", "-c", command],
-            user=paths.user,
-            cwd=release.source,
-            seconds=MIGRATE_SECONDS,
-            unit=unit,
-            environment={"PATH": release.path, "HOME": str(paths.home)},
-            properties=[
-                *(f"EnvironmentFile={file}" for file in _environment_files(paths, release)),
-                "UMask=0027",
-                f"SupplementaryGroups={paths.app}",
-            ],
-        ),
-        timeout=MIGRATE_SECONDS + systemd.GRACE_SECONDS,
-        check=False,
-    )
-    ahead = AHEAD.search(done.stdout)
+    ran = commands.as_application(paths, release, command, name="migrate", seconds=MIGRATE_SECONDS, progress=progress)
+    commands.keep(release, f"migrations: {command}", ran, progress)
+    ahead = AHEAD.search(ran.output)
     newer = _brought_by(paths, ahead.group(1)) if ahead else None
-    if done.returncode and ahead and newer:
+    if ran.status and ahead and newer:
         # The way back: the older code lives with the newer schema, which stays.
         progress.say(f"migrations: the database is at {ahead.group(1)}, which {newer.label} brought; it stays there")
-    elif done.returncode:
+    elif ran.status:
         release.update(failed=releases.stamp())
         releases.record(paths, "migrate", release, result="failed")
-        why = f"the migrations failed (`{command}`, status {done.returncode}):\n{done.stdout}".rstrip()
-        raise Failure(f"{why}\nrelease {release.label} was not started, {_serving(paths)}")
+        why = f"the migrations failed (`{command}`, status {ran.status}):\n{ran.output}".rstrip()
+        raise Failure(f"{why}\nrelease {release.label} was not started, {releases.serving(paths)}")
     else:
-        progress.say(done.stdout.rstrip() or "migrations: nothing to say")
+        progress.say(ran.output.rstrip() or "migrations: nothing to say")
     release.update(migrated=releases.stamp())
-
-
-def _environment_files(paths: layout.Layout, release: releases.Release) -> Iterator[str]:
-    """Yield what systemd reads; the last one wins, so a FLASK_APP of the stack comes before the one that was found."""
-    # - : a release that an older version of this command has prepared has no entry.
-    yield f"-{paths.config(release.digest)}/entry"
-    yield f"{paths.config(release.digest)}/env"
 
 
 def _brought_by(paths: layout.Layout, revision: str) -> Optional[releases.Release]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Tuple
 
 from flaskhost import accounts, builder, fence, layout, locks, owners, processes, systemd, takeover
+from flaskhost.caller import LOGIN
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run, succeeds
-from flaskhost.transient import LOGIN
 from flaskhost.verbs import base, site
 
 # `pulumi up --replace` makes a resource anew and then removes the one before, with the same token for both.
@@ -79,8 +79,8 @@ def remove_from_host(paths: layout.Layout, progress: Progress, *, purge: bool) -
     for folder in (paths.state.parent, paths.state):
         directory(folder, mode=0o700)
     with contextlib.ExitStack() as held:
-        for lock in (paths.state / "lock", paths.at("/run/flaskhost/host.lock")):
-            held.enter_context(locks.held(lock, f"teardown of {paths.app}", progress))
+        for lock in (locks.application, locks.host):
+            held.enter_context(lock(paths, f"teardown of {paths.app}", progress))
         _units(paths)
         fence.remove(paths.app)
         _site(paths)
