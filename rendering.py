@@ -161,7 +161,9 @@ def plan(settings: Settings, source: Resolved) -> Plan:
                 "health": health,
             },
         ),
-        "switch": document.write("switch", app.name, {"release": release, **mode, **networks, "keep": app.keep}),
+        "switch": document.write(
+            "switch", app.name, {"release": release, **mode, **networks, **_watch(settings), "keep": app.keep}
+        ),
     }
     everything = _digest({name: text for name, text in steps.items() if name != "environment"})
     checks = document.write(
@@ -175,6 +177,11 @@ def plan(settings: Settings, source: Resolved) -> Plan:
         teardown=_teardown(settings),
         **steps,
     )
+
+
+def _watch(settings: Settings) -> dict[str, Any]:
+    """Return what makes a release go back; in development there is no release before that could serve."""
+    return {} if settings.app.mode == "development" else {"watch": settings.app.watch.model_dump()}
 
 
 def plain(settings: Settings) -> dict[str, str]:

@@ -30,6 +30,7 @@ from settings.models import (
     RepositorySource,
     Settings,
     StaticFiles,
+    Watch,
     Web,
 )
 from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, shown, translated
@@ -66,6 +67,7 @@ __all__ = [
     "RepositorySource",
     "Settings",
     "StaticFiles",
+    "Watch",
     "Web",
     "container_name",
     "load",

@@ -288,6 +288,24 @@ class Job(Group):
     )
 
 
+class Watch(Group):
+    """What makes a new release go back by itself once visitors reach it."""
+
+    seconds: Annotated[rules.Number, rules.within(0, 3600, "seconds")] = Field(
+        default=15,
+        description="Seconds that a new release is watched while the one before still runs; it goes back if visitors "
+        "are served worse. 0 watches nothing.",
+    )
+    requests: Annotated[rules.Number, rules.within(1, 1000000)] = Field(
+        default=20, description="Number of requests that have to be answered since the switch before their rate counts."
+    )
+    errors: Annotated[rules.Number, rules.within(1, 100, "percent")] = Field(
+        default=5,
+        description="Percentage of answers 5xx from which the release goes back, if it is also twice that of the five "
+        "minutes before the switch, and three answers or more.",
+    )
+
+
 class Development(Group):
     """How Flask's development server runs, in development mode."""
 
@@ -433,6 +451,9 @@ class App(Group):
         examples=[{"cleanup": {"command": "flask cleanup", "schedule": "*-*-* 03:00:00"}}],
         description="Commands of a release that are run at certain times, each below a name of your choice (here "
         "cleanup), by timers that move with the switch.",
+    )
+    watch: Watch = Field(
+        default_factory=Watch, description="What makes a new release go back by itself once visitors reach it."
     )
 
 

@@ -1,6 +1,7 @@
 """The command line of `flaskhost` on the host.
 
-`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases|repair|remove APP` is for people;
+`flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases [--json] APP`,
+`flaskhost rollback APP [VERSION|DIGEST]` and `flaskhost repair|remove APP` are for people;
 `flaskhost start|reload|fence APP` is what `<app>.service` calls; `flaskhost sync|log APP` is what `make dev` talks to.
 `flaskhost --sudo STEP APP` is the same step, called by a user who may become root.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -23,6 +25,7 @@ from flaskhost.verbs import (
     development,
     environment,
     prepare,
+    rollback,
     site,
     stage,
     status,
@@ -53,6 +56,7 @@ UP: Dict[str, transient.Work] = {
     "checks": _by_mode(checks.checks, development.checks),
     "teardown": teardown.teardown,
 }
+BY_HAND: Dict[str, transient.Work] = {"rollback": rollback.rollback}
 UNIT: Dict[str, Callable[[str], None]] = {
     "start": umbrella.start,
     "reload": umbrella.reload,
@@ -63,7 +67,7 @@ UNIT: Dict[str, Callable[[str], None]] = {
 }
 # Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
 CLAIMS = {"claim": True, "renew": False}
-PEOPLE = ("status", "releases", "remove", "remove --purge")
+PEOPLE = ("status", "releases", "rollback", "remove", "remove --purge")
 # A step is one SSH session. All that a release needs is one: each further one would cost a login.
 STEPS: Dict[str, Tuple[str, ...]] = {
     **{verb: (verb,) for verb in UP},
@@ -81,6 +85,11 @@ def main(words: List[str]) -> int:
     except Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        if not os.geteuid():
+            raise
+        print(f"error: {error}: only root may do this: sudo flaskhost {' '.join(words)}", file=sys.stderr)
+        return 1
 
 
 def _run(words: List[str]) -> int:
@@ -88,7 +97,7 @@ def _run(words: List[str]) -> int:
         sudo.again(_called(), words[1:])
     verb, app = words if len(words) == 2 else ("", "")
     if verb == "--worker":
-        return transient.worker(app, UP)
+        return transient.worker(app, {**UP, **BY_HAND})
     if verb in STEPS:
         return transient.front(verb, STEPS[verb], app, sys.stdin.read(), _program())
     if verb in UNIT:
@@ -101,12 +110,18 @@ def _run(words: List[str]) -> int:
 
 
 def _for_people(words: List[str]) -> int:
+    if words[:1] == ["rollback"] and len(words) in (2, 3):
+        app, to = words[1], words[2] if len(words) > 2 else None
+        return transient.front("rollback", ("rollback",), app, rollback.ask(app, to), _program(), rollback.tell)
+    as_json = "--json" in words
+    words = [word for word in words if word != "--json"]
     verb, app = (" ".join(words[:-1]), words[-1]) if words else ("", "")
     if verb == "status":
-        print(json.dumps(status.status(app), indent=2))
+        found = status.status(app)
+        print(json.dumps(found, indent=2) if as_json else status.told(found))
     elif verb == "releases":
-        for row in status.every(app):
-            print(f"{row['state']:7} {row['version']:20} {row['release'][:8]}  {row['created']}  {row['folder']}")
+        rows = status.every(app)
+        print(json.dumps(rows, indent=2) if as_json else status.listed(rows))
     elif verb in ("remove", "remove --purge"):
         teardown.by_hand(app, Progress(), purge="--purge" in verb)
     else:

@@ -46,6 +46,12 @@ class Document:
             raise Failure(f"the document of {self.verb} has no file {name!r}: run `pulumi up` again") from None
 
 
+def write(verb: str, app: str, values: Dict[str, Any]) -> str:
+    """Return a document without files: what a person has asked for on the host itself."""
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in values.items()]
+    return f"flaskhost {FORMAT} {verb} {app}\n{''.join(lines)}\n{LAST}\n"
+
+
 def parse_all(text: str) -> List[Document]:
     """Read one document after the other, with or without empty lines between them.
 

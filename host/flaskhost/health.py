@@ -95,7 +95,7 @@ def wait(
             )
             raise Failure(f"the release is not healthy: wanted {rule}, last seen: {last}")
         until = min(time.monotonic() + ASK_SECONDS, begin + check["seconds"])
-        status, text = _ask_until(until, at, check, gave_up)
+        status, text = ask_until(until, at, check, gave_up)
         last = f"{status} {text}" if status else text
         good = good + 1 if status == check["status"] else 0
         if not good:
@@ -105,10 +105,20 @@ def wait(
     return seconds
 
 
-def _ask_until(
+def ask_until(
     until: float, at: Place, check: Dict[str, Any], gave_up: Callable[[], Optional[str]]
 ) -> Tuple[Optional[int], str]:
-    """Ask once, and look after the service meanwhile: the socket takes a question even while nobody can answer it."""
+    """Ask once, and look after the service meanwhile: the socket takes a question even while nobody can answer it.
+
+    Args:
+        until: when to wait no longer (time.monotonic).
+        at: socket, or port of 127.0.0.1.
+        check: see `wait`.
+        gave_up: see `wait`.
+
+    Returns:
+        What `ask` does; None and why where there was no answer in time.
+    """
     answers: List[Tuple[Optional[int], str]] = []
     asking = threading.Thread(target=lambda: answers.append(ask(at, check, ASK_SECONDS)), daemon=True)
     asking.start()

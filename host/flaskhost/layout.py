@@ -15,7 +15,7 @@ SLOTS = ("blue", "green")
 DEVELOPMENT = "development"
 # What flaskhost makes below the application's folder. Where a folder is not named, all in it is flaskhost's.
 MADE = {
-    "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|releases\.log|\.profile",
+    "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|releases\.log|incidents|\.profile",
     "config": r"[0-9a-f]{64}",
     "static": r"[0-9a-f]{64}|earlier",
     "releases": r"\d{4}-\d\d-\d\d-\d{6}-.+-[0-9a-f]{8}|\.sync-.+",
@@ -41,6 +41,7 @@ class Layout:
         self.run = self.home / "run"
         self.shared = self.home / "shared"
         self.log = self.home / "releases.log"
+        self.incidents = self.home / "incidents"
         self.units = self.at("/etc/systemd/system")
         self.etc = self.at(f"/etc/flaskhost/{app}")
         self.environments = self.etc / "environments"

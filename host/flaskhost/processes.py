@@ -119,10 +119,10 @@ def stop(paths: Layout, colour: str, progress: Progress) -> None:
         systemd.systemctl("reset-failed", *names, check=False)
 
 
-def restarts(paths: Layout, colour: str) -> int:
-    """Return how often systemd has restarted processes of a slot since they were started."""
+def restarts(paths: Layout, colour: str) -> Dict[str, int]:
+    """Return how often systemd has restarted each process of a slot since it was started."""
     found = systemd.show_each(_processes(paths, colour), "NRestarts")
-    return sum(int(facts.get("NRestarts") or 0) for facts in found.values())
+    return {unit: int(facts.get("NRestarts") or 0) for unit, facts in found.items()}
 
 
 def states(paths: Layout, colour: str) -> Dict[str, Dict[str, Any]]:

@@ -37,8 +37,28 @@ LONGEST_REASON = 500
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
 
 
-def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) -> int:
-    """Have the documents of a step worked on, one for each of its verbs, and follow that; return the exit status."""
+def _as_json(result: Dict[str, Any]) -> str:
+    return json.dumps(result, ensure_ascii=False)
+
+
+def front(  # noqa: PLR0913 - what a step is
+    step: str,
+    verbs: Sequence[str],
+    app: str,
+    text: str,
+    program: str,
+    tell: Callable[[Dict[str, Any]], str] = _as_json,
+) -> int:
+    """Have the documents of a step worked on, one for each of its verbs, and follow that; return the exit status.
+
+    Args:
+        step: its name.
+        verbs: what it does, in order.
+        app: name of the application.
+        text: the documents.
+        program: the installed command.
+        tell: writes the result to standard output, for `pulumi up` or for a person.
+    """
     documents = document.parse_all(text)
     asked = [f"{one.verb} {one.app}" for one in documents]
     if asked != [f"{verb} {app}" for verb in verbs]:
@@ -84,7 +104,7 @@ def front(step: str, verbs: Sequence[str], app: str, text: str, program: str) ->
             f"{why} (see `journalctl -u {unit}`): nothing half-done serves visitors, run `pulumi up` again"
         ) from None
     if outcome["ok"]:
-        print(json.dumps(outcome["result"], ensure_ascii=False))
+        print(tell(outcome["result"]))
         return 0
     # On stdout: that is in Pulumi's message of the failed step, and is not streamed a second time.
     print(f"error: {outcome['error']}")

@@ -57,7 +57,7 @@ class Host:
 
     def status(self) -> dict[str, Any]:
         """Return what `flaskhost status` says."""
-        return dict(json.loads(self.run(f"flaskhost status {APP}")))
+        return dict(json.loads(self.run(f"flaskhost status --json {APP}")))
 
     def active(self) -> str:
         """Return the digest of the release that visitors reach."""

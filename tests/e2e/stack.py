@@ -133,8 +133,14 @@ class Stack:
         if machine is None:
             self.configure(server={"name": self.server, "image": image, **self.ports})
         self.configure(
-            # Short, so that a slot that goes is gone soon; few workers, so that two cores are enough.
-            app={"version": GOOD, "gunicorn": {"workers": 2, "graceful_timeout": 5}, "health": {"seconds": 30}},
+            app={
+                "version": GOOD,
+                # Short, so that a slot that goes is gone soon; few workers, so that two cores are enough.
+                "gunicorn": {"workers": 2, "graceful_timeout": 5},
+                "health": {"seconds": 30},
+                # Only the tests of the watch wait for it.
+                "watch": {"seconds": 0},
+            }
         )
         # A project of the same name in the folder: `stack init` writes beside its Pulumi.yaml.
         (folder / "Pulumi.yaml").write_text("name: flaskhost\nruntime: python\n")

@@ -197,7 +197,10 @@ def test_status_tells_what_each_process_and_job_does(ready: Server) -> None:
     found = status.status("guestbook")["processes"]
     assert found["guestbook-worker-1@blue.service"] == {"state": "running", "restarts": 2}
     assert found["guestbook-cleanup@blue.timer"]["next"] == "Sun 2026-11-22 03:00:00 UTC"
-    assert processes.restarts(ready.paths, "blue") == 2
+    assert processes.restarts(ready.paths, "blue")["guestbook-worker-1@blue.service"] == 2
+    told = status.told(status.status("guestbook"))
+    assert "guestbook-worker-1@blue.service  running, restarts: 2\n" in told
+    assert "next: Sun 2026-11-22 03:00:00 UTC" in told
 
 
 def test_a_release_from_before_processes_were_known_has_none(ready: Server) -> None:

@@ -118,6 +118,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
 SAME: dict[str, dict[str, Any]] = {
     "health": {"app__health": {"path": "/other", "status": 204, "attempts": 1, "seconds": 5}},
     "keep": {"app__keep": 9},
+    "watch": {"app__watch": {"seconds": 0, "requests": 1, "errors": 50}},
     "domains": {"web__domains": ["other.example"]},
     "body size": {"web__body_size": "1m"},
     "tls": {"web__https": False},

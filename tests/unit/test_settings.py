@@ -89,6 +89,7 @@ def test_the_smallest_configuration_names_a_server_and_an_application() -> None:
     assert (found.app.wsgi, found.app.migrate, found.app.keep) == ("auto", "auto", 5)
     assert found.app.gunicorn.workers is None
     assert found.app.health == settings.Health(path="/health", status=200, attempts=3, seconds=60)
+    assert found.app.watch == settings.Watch(seconds=15, requests=20, errors=5)
     assert (found.web.domains, found.web.body_size, found.web.timeout) == ((), "10m", 60)
     assert found.web.static == settings.StaticFiles(url="/static/", expires="30d")
     assert found.web.media == settings.StaticFiles(url="/media/", expires="30d")
@@ -404,6 +405,10 @@ WRONG: list[tuple[str, Any, str]] = [
             "Someday 3:00",
         )
     ),
+    ("app.watch", 15, "must be a group of settings (got 15)"),
+    ("app.watch.seconds", 3601, "must be from 0 to 3600 seconds"),
+    ("app.watch.requests", 0, "must be from 1 to 1000000"),
+    ("app.watch.errors", 101, "must be from 1 to 100 percent"),
     ("web", [], "must be a group of settings"),
     ("web.domains", "localhost", "must be a list (got 'localhost')"),
     ("web.domains", ["https://example.com"], "web.domains[0]: must be a host name"),

@@ -1,14 +1,17 @@
-"""`flaskhost status|releases`: what a person on the host wants to know."""
+"""`flaskhost status|releases`: what a person on the host wants to know; with --json, what a program does."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence
 
-from flaskhost import layout, processes, releases, systemd
+from flaskhost import incidents, layout, processes, releases, systemd, wanted
+
+# Of a process, and of a job.
+DETAILS = ("restarts", "last", "result", "next")
 
 
 def status(app: str) -> Dict[str, Any]:
-    """Return what serves, in which slot, and what else runs."""
+    """Return what serves, since when and by whom, what else runs, what the stack wants, and the last incident."""
     paths = layout.known(app)
     now = releases.active(paths)
     slots = {}
@@ -17,14 +20,51 @@ def status(app: str) -> Dict[str, Any]:
         held = releases.read(paths, digest) if digest else None
         state = systemd.show(layout.service(app, colour), "ActiveState").get("ActiveState")
         slots[colour] = {"release": held.label if held else None, "state": state}
+    last = incidents.last(paths)
     return {
         "app": app,
         "active": now.label if now else None,
         "slot": paths.active_slot(),
+        **_brought(paths, now),
         "slots": slots,
         "processes": {unit: row for colour in paths.places for unit, row in processes.states(paths, colour).items()},
         "enabled": systemd.is_enabled(f"{app}.service"),
+        "wanted": wanted.read(paths),
+        "disagreement": wanted.disagreement(paths),
+        "incident": {name: last[name] for name in ("time", "release", "why", "page")} if last else None,
     }
+
+
+def told(found: Dict[str, Any]) -> str:
+    """Return what `status` has found, for people."""
+    app, incident = found["app"], found["incident"]
+    if found["active"]:
+        since = f", since {_time(found['since'])} UTC{_by(found)}" if found["since"] else ""
+        lines = [f"{app}: {found['active']} serves in {found['slot']}{since}"]
+    else:
+        lines = [f"{app}: nothing serves yet"]
+    lines += [f"  {slot:11} {held['state']:9} {held['release'] or '-'}" for slot, held in found["slots"].items()]
+    lines += [f"  {unit}  {_does(row)}" for unit, row in sorted(found["processes"].items())]
+    lines.append(f"  at boot     {'starts' if found['enabled'] else f'does not start: sudo systemctl enable {app}'}")
+    if found["disagreement"]:
+        lines += ["", found["disagreement"]]
+    elif found["wanted"]:
+        lines.append("  stack       wants what serves")
+    if incident:
+        release = f"{incident['release']['version']} ({incident['release']['release'][:8]})"
+        lines += ["", f"last incident: {_time(incident['time'])} UTC, {release} went back: {incident['why']}"]
+        lines.append(f"  {incident['page']}")
+    return "\n".join(lines)
+
+
+def _by(row: Dict[str, Any]) -> str:
+    """Return by whose hand, and from where."""
+    return "".join(f" {word} {row[word]}" for word in ("by", "from") if row[word])
+
+
+def _does(row: Dict[str, Any]) -> str:
+    """Return what a process or a job does."""
+    return ", ".join([str(row["state"]), *(f"{name}: {row[name]}" for name in DETAILS if row.get(name))])
 
 
 def every(app: str) -> List[Dict[str, Any]]:
@@ -38,7 +78,34 @@ def every(app: str) -> List[Dict[str, Any]]:
         )
         facts = release.facts
         row = {"version": facts.get("version"), "release": release.digest, "state": state}
-        rows.append(
-            {**row, "created": facts.get("created"), "commit": facts.get("commit"), "folder": facts.get("folder")}
-        )
+        row.update({name: facts.get(name) for name in ("created", "commit", "folder")})
+        rows.append({**row, **_brought(paths, release)})
     return rows
+
+
+def listed(rows: Sequence[Dict[str, Any]]) -> str:
+    """Return what `every` has found, for people."""
+    table = [("STATE", "VERSION", "RELEASE", "SERVED SINCE (UTC)", "BY", "FOLDER")]
+    for row in rows:
+        since = _time(row["since"]) if row["since"] else "-"
+        table.append(
+            (row["state"], str(row["version"]), row["release"][:8], since, row["by"] or "-", str(row["folder"]))
+        )
+    widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
+    return "\n".join("  ".join(cell.ljust(widths[at]) for at, cell in enumerate(line)).rstrip() for line in table)
+
+
+def _brought(paths: layout.Layout, release: Optional[releases.Release]) -> Dict[str, Any]:
+    """Return when visitors reached a release last, and by whose hand."""
+    events = [
+        event
+        for event in releases.events(paths)
+        if release and event.get("release") == release.digest and event.get("event") in ("switch", "rollback")
+    ]
+    last: Dict[str, Any] = next((event for event in reversed(events) if event.get("result") != "failed"), {})
+    return {"since": last.get("time"), "by": last.get("by"), "from": last.get("from")}
+
+
+def _time(stamp: str) -> str:
+    """Return a time of a log as a person reads it."""
+    return stamp.replace("T", " ").rstrip("Z")

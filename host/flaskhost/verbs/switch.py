@@ -1,73 +1,207 @@
-"""`flaskhost switch`: let visitors reach the staged release, and retire the one before."""
+"""`flaskhost switch`: let visitors reach the staged release, watch it, and retire the one before or go back to it."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+import contextlib
+import time
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
-from flaskhost import accounts, envfile, layout, locks, processes, releases, slots, systemd
+from flaskhost import (
+    accounts,
+    envfile,
+    incidents,
+    layout,
+    locks,
+    processes,
+    releases,
+    slots,
+    systemd,
+    wanted,
+)
 from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.retention import prune
 from flaskhost.shell import Failure
 from flaskhost.verbs.stage import bring_up
+from flaskhost.watch import Limits, Watch
+
+
+class Move(NamedTuple):
+    """Visitors go from one release to another.
+
+    Attributes:
+        paths: layout of the application.
+        release: which they are to reach, and which runs already.
+        slot: where it runs.
+        restarts: of its service, until now.
+        before: the release that they reached until now, or None.
+        served: its slot, or None; the same slot where the release is the active one already.
+        began: when the release was looked for (seconds since the epoch); its log begins there.
+    """
+
+    paths: layout.Layout
+    release: releases.Release
+    slot: str
+    restarts: int
+    before: Optional[releases.Release]
+    served: Optional[str]
+    began: float
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether the release was not the active one before."""
+        return self.slot != self.served
+
+    def can_go_back(self) -> bool:
+        """Tell whether the release before still runs."""
+        return (
+            self.served is not None and self.is_new and systemd.is_active(layout.service(self.paths.app, self.served))
+        )
 
 
 def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Make a release the active one. Input: release, keep (number of releases that stay on the host)."""
+    """Make a release the active one.
+
+    Input: release, watch (see `watch.Limits`), keep (number of releases that stay on the host).
+    """
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
     with locks.application(paths, f"switch {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
-        before, served = releases.active(paths), paths.active_slot()
-        colour = bring_up(paths, release, progress)
-        if colour != served:
-            slots.point(paths, colour)
-            progress.say(f"active: {release.label} in {colour}" + (f", before {before.label}" if before else ""))
-            releases.record(paths, "switch", release, slot=colour, before=before.digest if before else None)
-        else:
-            progress.say(f"active: {release.label} in {colour}, as before")
-        _umbrella(paths)
-        try:
-            _prove(paths, release, colour, progress)
-            processes.take_over(paths, colour, progress)
-        except Failure as failure:
-            raise Failure(f"{failure}\n{_back(paths, release, served, colour, progress)}") from None
-        # The slot that nobody points to: the one before, or what a killed switch has left running.
-        idle = layout.other(colour)
-        if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
-            slots.drain(paths, idle, progress)
-            slots.retire(paths, idle)
-            progress.say(f"stopping: {idle}")
+        move = activate(paths, release, Limits(**asked["watch"]), progress)
+        wanted.remember(paths, release)
         # Not before: the release that ran as it could not start again.
         accounts.leave(paths.app, paths.user)
         pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
-    return {"release": release.digest, "slot": colour}
+    return {"release": release.digest, "slot": move.slot}
 
 
-def _prove(paths: layout.Layout, release: releases.Release, colour: str, progress: Progress) -> None:
-    """See that the release is healthy where visitors reach it: through the pointer, while the one before still runs."""
-    before = slots.restarts(paths, colour)
-    slots.healthy(paths, colour, release.wishes["health"], progress, before=before, at=paths.run / "gunicorn.sock")
+def activate(
+    paths: layout.Layout,
+    release: releases.Release,
+    limits: Limits,
+    progress: Progress,
+    event: str = "switch",
+) -> Move:
+    """Have visitors reach a release, watch it, and end the one before. The lock is held by the caller.
+
+    Args:
+        paths: layout of the application.
+        release: which is prepared and was staged.
+        limits: of the watch.
+        progress: told what is done.
+        event: what this is called in releases.log.
+
+    Raises:
+        Failure: it did not prove itself, or was worse under watch; visitors reach the release before again, which
+            never stopped.
+    """
+    began, before, served = time.time(), releases.active(paths), paths.active_slot()
+    slot = bring_up(paths, release, progress)
+    move = Move(paths, release, slot, slots.restarts(paths, slot), before, served, began)
+    log = paths.at(f"/var/log/nginx/{paths.app}-access.log")
+    with contextlib.closing(Watch(log, limits)) as watch:
+        _point(move, progress, event)
+        try:
+            _prove(move, progress)
+            processes.take_over(paths, slot, progress)
+            if limits.seconds and move.can_go_back():
+                with progress.phase("watch"):
+                    watch.hold(paths.run / "gunicorn.sock", release.wishes["health"], _dying(move), progress)
+        except Failure as failure:
+            raise Failure(_went_back(move, str(failure), watch, progress, event)) from None
+    _retire(paths, layout.other(slot), progress)
+    return move
 
 
-def _back(
-    paths: layout.Layout, release: releases.Release, served: Optional[str], colour: str, progress: Progress
-) -> str:
-    """Let visitors reach the slot that served before, if that still runs; return what serves now."""
-    releases.record(paths, "switch", release, result="failed", slot=colour)
-    if served is None or served == colour or not systemd.is_active(layout.service(paths.app, served)):
-        return f"{release.label} stays the active release: nothing else runs. Deploy one that works"
-    slots.point(paths, served)
-    slots.discard(paths, colour)
-    processes.back(paths, served)
-    before = releases.active(paths)
-    progress.say(f"active: {served} again")
-    return f"{before.label if before else served} serves as before"
-
-
-def _umbrella(paths: layout.Layout) -> None:
-    """Have `<app>.service` active: at a first deploy it is not yet."""
+def _point(move: Move, progress: Progress, event: str) -> None:
+    """Let visitors reach the release; at a first deploy `<app>.service` is not active yet, either."""
+    paths, before = move.paths, move.before
+    if move.is_new:
+        slots.point(paths, move.slot)
+        progress.say(f"active: {move.release.label} in {move.slot}" + (f", before {before.label}" if before else ""))
+        left = before.digest if before else None
+        releases.record(paths, event, move.release, slot=move.slot, before=left)
+    else:
+        progress.say(f"active: {move.release.label} in {move.slot}, as before")
     if not systemd.is_active(f"{paths.app}.service"):
         systemd.systemctl("start", f"{paths.app}.service")
+
+
+def _prove(move: Move, progress: Progress) -> None:
+    """See that the release is healthy where visitors reach it: through the pointer, while the one before still runs."""
+    check, at = move.release.wishes["health"], move.paths.run / "gunicorn.sock"
+    slots.healthy(move.paths, move.slot, check, progress, before=move.restarts, at=at)
+
+
+def _dying(move: Move) -> Callable[[], Optional[str]]:
+    """Return what tells why the release does not stay up from now on, or None while it does."""
+    before = processes.restarts(move.paths, move.slot)
+
+    def died() -> Optional[str]:
+        now = processes.restarts(move.paths, move.slot)
+        restarted = [unit for unit, count in now.items() if count > before.get(unit, 0)]
+        of_process = f"the process {restarted[0]} has ended and was started again" if restarted else None
+        return slots.died(move.paths, move.slot, move.restarts) or of_process
+
+    return died
+
+
+def _went_back(move: Move, why: str, watch: Watch, progress: Progress, event: str) -> str:
+    """Let visitors reach the release before again, if that still runs; return why, what serves, and the incident."""
+    paths, release, before = move.paths, move.release, move.before
+    if before is None or move.served is None or not move.can_go_back():
+        releases.record(paths, event, release, result="failed", slot=move.slot)
+        return f"{why}\n{release.label} stays the active release: nothing else runs. Deploy one that works"
+    slots.point(paths, move.served)
+    processes.back(paths, move.served)
+    progress.say(f"active: {before.label} in {move.served} again")
+    try:
+        release.update(failed=releases.stamp())
+        releases.record(paths, event, release, result="failed", slot=move.slot, serves=before.digest)
+        page = incidents.keep(paths, _incident(move, why, watch), progress.scrubber)
+    except OSError as error:
+        # A full disk, say: no reason to leave the slot running, nor to say less.
+        page = f"no record of this could be kept: {error}"
+    # Visitors have reached it: what it has taken, it may end.
+    _retire(paths, move.slot, progress)
+    return f"{why}\n{before.label} serves as before\n\n{page}"
+
+
+def _incident(move: Move, why: str, watch: Watch) -> incidents.Incident:
+    release, before = move.release, move.before
+    unit = layout.service(move.paths.app, move.slot)
+    others = [name for name in processes.units(move.paths, move.slot, release) if name.endswith(".service")]
+    version = before.facts.get("version") if before else None
+    stays = "its migrations stay as they are: going back never downgrades"
+    return incidents.Incident(
+        app=move.paths.app,
+        release={**_identity(release), "slot": move.slot, "journal": unit},
+        serves={**(_identity(before) if before else {}), "slot": move.served},
+        why=why,
+        evidence=watch.evidence(),
+        database=stays if release.facts.get("migrated") else "not touched: the release has no migrations",
+        log=systemd.journal([unit, *others], since=move.began).splitlines(),
+        next=[
+            "find the fault in the evidence and in the log, and deploy a release without it",
+            f"or put {version} back into the stack file, which is what serves; `pulumi up` finds nothing to do then",
+        ],
+    )
+
+
+def _identity(release: releases.Release) -> Dict[str, Any]:
+    return {
+        "release": release.digest,
+        "version": release.facts.get("version"),
+        "commit": release.facts.get("commit"),
+    }
+
+
+def _retire(paths: layout.Layout, idle: str, progress: Progress) -> None:
+    """Stop a slot that nobody points to any more: the one before, or what a killed switch has left running."""
+    if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
+        slots.drain(paths, idle, progress)
+        slots.retire(paths, idle)
+        progress.say(f"stopping: {idle}")

@@ -1,0 +1,127 @@
+"""`flaskhost rollback`: the way back by hand, on the host, for the night when no workstation is within reach."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Optional
+
+from flaskhost import document as documents
+from flaskhost import envfile, layout, locks, releases, systemd, wanted
+from flaskhost.document import Document
+from flaskhost.progress import Progress
+from flaskhost.shell import Failure
+from flaskhost.verbs.switch import activate
+from flaskhost.watch import Limits
+
+# Who types this looks himself, and does not want to be taken back to what he has just left.
+NO_WATCH = Limits(seconds=0, requests=0, errors=100)
+# Steps of an `up` that end with another active release.
+STEPS = ("release", "prepare", "stage", "switch")
+POLL_SECONDS = 0.5
+SHORTEST_DIGEST = 4
+
+
+def ask(app: str, to: Optional[str]) -> str:
+    """Return the document of what a person has typed: which release, and which one he saw serving."""
+    now = releases.active(layout.known(app))
+    return documents.write("rollback", app, {"to": to, "seen": now.digest if now else None})
+
+
+def tell(result: Dict[str, Any]) -> str:
+    """Return what a person reads at the end."""
+    return "\n".join([result["serves"], *([result["disagreement"]] if result["disagreement"] else [])])
+
+
+def rollback(asked: Document, progress: Progress) -> Dict[str, Any]:
+    """Make an earlier release the active one.
+
+    Input: to (version, or start of a digest; null: the one that served before), seen (digest of the release that was
+    active when this was typed). Nothing is removed, and the wish of the stack stays as it is.
+    """
+    paths = layout.known(asked.app)
+    if paths.places == (layout.DEVELOPMENT,):
+        raise Failure(f"{asked.app} is in development mode, which has one release: deploy another one with `pulumi up`")
+    progress.scrubber.add(envfile.secrets_of(paths))
+    _let_up_end(paths, progress)
+    with locks.application(paths, "rollback", progress):
+        now = releases.active(paths)
+        if asked["to"] is None and now and now.digest != asked["seen"]:
+            raise Failure(
+                f"{now.label} has become the active release meanwhile: nothing was changed. Look at "
+                f"`flaskhost status {asked.app}`, and say which release you want"
+            )
+        target = choose(paths, asked["to"])
+        if (
+            now
+            and now.digest == target.digest
+            and systemd.is_active(layout.service(asked.app, paths.active_slot() or ""))
+        ):
+            serves = f"{target.label} serves already, nothing to do"
+        else:
+            move = activate(paths, target, NO_WATCH, progress, event="rollback")
+            serves = f"{target.label} serves now, in {move.slot}" + (f"; before it {now.label}" if now else "")
+    return {"release": target.digest, "serves": serves, "disagreement": wanted.disagreement(paths)}
+
+
+def choose(paths: layout.Layout, to: Optional[str]) -> releases.Release:
+    """Return the release to go back to.
+
+    Args:
+        paths: layout of the application.
+        to: a version, or the start of a digest; None for the one that served before the active one.
+
+    Raises:
+        Failure: there is none, or none that may serve.
+    """
+    look = f"`flaskhost releases {paths.app}` lists what is here"
+    if to is None:
+        now = releases.active(paths)
+        before = [
+            releases.read(paths, digest) for digest in reversed(_candidates(paths)) if not now or digest != now.digest
+        ]
+        good = [release for release in before if _obstacle(release) is None]
+        if not good:
+            raise Failure(f"no release that served before is on this host any more: {look}")
+        return good[0]
+    named = [release for release in reversed(releases.every(paths)) if _is(release, to)]
+    if not named:
+        raise Failure(f"there is no release {to!r} of {paths.app} on this host: {look}")
+    good = [release for release in named if _obstacle(release) is None]
+    if not good:
+        raise Failure(f"{named[0].label} cannot serve: {_obstacle(named[0])}. {look}")
+    # One version may have several releases, of different settings: the one that served last.
+    order = _candidates(paths)
+    return max(good, key=lambda one: order.index(one.digest) if one.digest in order else -1)
+
+
+def _candidates(paths: layout.Layout) -> List[str]:
+    """Return the digests of what served, oldest first; where the log is lost, of what is there."""
+    return releases.served(releases.events(paths)) or [release.digest for release in releases.every(paths)]
+
+
+def _is(release: releases.Release, to: str) -> bool:
+    by_digest = len(to) >= SHORTEST_DIGEST and release.digest.startswith(to)
+    return by_digest or release.facts.get("version") == to
+
+
+def _obstacle(release: releases.Release) -> Optional[str]:
+    """Return why a release may not serve, or None."""
+    if release.facts.get("failed"):
+        return f"it has failed ({release.facts['failed']} UTC)"
+    if not release.is_prepared() or not release.wishes_file.exists():
+        return "it was never ready to serve here"
+    return None
+
+
+def _let_up_end(paths: layout.Layout, progress: Progress) -> None:
+    """Wait for a running `up`: it would end with its own release, whatever was done in between."""
+    units = [f"flaskhost-{paths.app}-{step}.service" for step in STEPS]
+    told = False
+    while True:
+        running = [unit for unit in units if systemd.is_active(unit)]
+        if not running:
+            return
+        if not told:
+            progress.say(f"waiting for a running `pulumi up`; to end it: sudo systemctl stop {' '.join(running)}")
+            told = True
+        time.sleep(POLL_SECONDS)
