@@ -85,6 +85,9 @@ def main(words: List[str]) -> int:
     except Failure as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; a step that has begun goes on by itself", file=sys.stderr)
+        return 130
     except PermissionError as error:
         if not os.geteuid():
             raise
@@ -112,7 +115,8 @@ def _run(words: List[str]) -> int:
 def _for_people(words: List[str]) -> int:
     if words[:1] == ["rollback"] and len(words) in (2, 3):
         app, to = words[1], words[2] if len(words) > 2 else None
-        return transient.front("rollback", ("rollback",), app, rollback.ask(app, to), _program(), rollback.tell)
+        asked = rollback.ask(app, to, Progress())
+        return transient.front("rollback", ("rollback",), app, asked, _program(), rollback.tell)
     as_json = "--json" in words
     words = [word for word in words if word != "--json"]
     verb, app = (" ".join(words[:-1]), words[-1]) if words else ("", "")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sources import Resolved
 
 OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
-PATIENCE_SECONDS = 0.2
+PATIENCE_SECONDS = 0.5
 # What a verb may do only when something is different: a second run has none of it in its calls.
 ACTING = ("apt-get", "useradd", "openssl", "uv", "systemd-run", *(
     f"systemctl {verb}"

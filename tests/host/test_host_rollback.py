@@ -54,7 +54,9 @@ def test_what_served_is_read_from_the_log(log: tuple[str, ...], served: list[str
 
 def back(server: Server, to: str | None = None) -> dict[str, Any]:
     """Do what a person types."""
-    return rollback.rollback(document.parse(rollback.ask("guestbook", to)), Progress(server.said))
+    return rollback.rollback(
+        document.parse(rollback.ask("guestbook", to, Progress(server.said))), Progress(server.said)
+    )
 
 
 def active(server: Server) -> str:
@@ -121,7 +123,7 @@ def test_only_what_has_worked_may_serve(ready: Server, to: str, words: str) -> N
 def test_another_active_release_than_the_one_that_was_seen_is_not_left(ready: Server) -> None:
     """Promise: beside an `up` that ends meanwhile, `rollback` without a name does not take away more than was meant."""
     ready.release("v1")
-    asked = document.parse(rollback.ask("guestbook", None))
+    asked = document.parse(rollback.ask("guestbook", None, Progress(ready.said)))
     second = ready.release("v2")
     with pytest.raises(Failure, match="has become the active release meanwhile: nothing was changed"):
         rollback.rollback(asked, Progress(ready.said))
@@ -144,9 +146,10 @@ def test_a_rollback_waits_for_a_running_up(ready: Server, monkeypatch: pytest.Mo
             if text == f"waiting for a running `pulumi up`; to end it: sudo systemctl stop {unit}":
                 (ready.fakes / "active" / unit).unlink()
 
-    rollback.rollback(document.parse(rollback.ask("guestbook", None)), Ending(ready.said))
-    assert active(ready) == first.release
+    asked = document.parse(rollback.ask("guestbook", first.release, Ending(ready.said)))
     assert not (ready.fakes / "active" / unit).exists()
+    rollback.rollback(asked, Progress(ready.said))
+    assert active(ready) == first.release
 
 
 def test_a_release_that_is_not_healthy_is_no_way_back(ready: Server) -> None:

@@ -21,9 +21,15 @@ POLL_SECONDS = 0.5
 SHORTEST_DIGEST = 4
 
 
-def ask(app: str, to: Optional[str]) -> str:
-    """Return the document of what a person has typed: which release, and which one he saw serving."""
-    now = releases.active(layout.known(app))
+def ask(app: str, to: Optional[str], progress: Progress) -> str:
+    """Return the document of what a person has typed: which release, and which one served at that moment.
+
+    It waits for a running `up` first, which would end with its own release whatever was done in between. Nothing has
+    begun until then, so who interrupts it has changed nothing.
+    """
+    paths = layout.known(app)
+    now = releases.active(paths)
+    _let_up_end(paths, progress)
     return documents.write("rollback", app, {"to": to, "seen": now.digest if now else None})
 
 
@@ -42,7 +48,6 @@ def rollback(asked: Document, progress: Progress) -> Dict[str, Any]:
     if paths.places == (layout.DEVELOPMENT,):
         raise Failure(f"{asked.app} is in development mode, which has one release: deploy another one with `pulumi up`")
     progress.scrubber.add(envfile.secrets_of(paths))
-    _let_up_end(paths, progress)
     with locks.application(paths, "rollback", progress):
         now = releases.active(paths)
         if asked["to"] is None and now and now.digest != asked["seen"]:
@@ -114,7 +119,7 @@ def _obstacle(release: releases.Release) -> Optional[str]:
 
 
 def _let_up_end(paths: layout.Layout, progress: Progress) -> None:
-    """Wait for a running `up`: it would end with its own release, whatever was done in between."""
+    """Wait until no step of an `up` is at work on the application."""
     units = [f"flaskhost-{paths.app}-{step}.service" for step in STEPS]
     told = False
     while True:
