@@ -186,7 +186,7 @@ def test_a_rollback_to_what_never_worked_is_refused(stack: Stack, named: str, wo
 
 
 def test_a_rollback_beside_a_running_up_comes_after_it(stack: Stack) -> None:
-    """It waits, says for what and how to end that; what it was asked for serves at the end, and nobody misses a page."""
+    """It waits, says for what and how to end that; what it was asked for serves at the end, no page missed."""
     host, first = stack.host, stack.host.active()
     stack.configure(app={"version": NEWER, "build": "sleep 6.25"})
     with Visitors(stack.site.https_port) as visitors:

@@ -168,7 +168,7 @@ def test_host_and_stack_disagree_until_the_next_up(ready: Server) -> None:
     said = back(ready)["disagreement"]
     assert said == status.status("guestbook")["disagreement"] == wanted.disagreement(ready.paths)
     assert f"the last `pulumi up` switched to v1.0.0 ({second.release[:8]})" in said
-    assert "python -m ops rollback" in said
+    assert "`make rollback` on the workstation" in said
     assert status.status("guestbook")["wanted"]["release"] == second.release
     ready.release("v1")
     assert active(ready) == first.release
@@ -221,7 +221,7 @@ def test_a_person_reads_words_and_a_program_json(ready: Server, capsys: pytest.C
     assert json.loads(said("status", "--json"))["active"] == label
     assert json.loads(said("releases", "--json"))[0]["release"] == plan.release
     assert f"guestbook: {label} serves in blue, since 20" in said("status")
-    assert "stack       wants what serves" in said("status")
+    assert "  stack    wants what serves\n" in said("status")
     assert said("releases").splitlines()[1].split()[:3] == ["active", "v1.0.0", plan.release[:8]]
 
 

@@ -38,18 +38,21 @@ def status(app: str) -> Dict[str, Any]:
 def told(found: Dict[str, Any]) -> str:
     """Return what `status` has found, for people."""
     app, incident = found["app"], found["incident"]
-    if found["active"]:
-        since = f", since {_time(found['since'])} UTC{_by(found)}" if found["since"] else ""
-        lines = [f"{app}: {found['active']} serves in {found['slot']}{since}"]
-    else:
-        lines = [f"{app}: nothing serves yet"]
-    lines += [f"  {slot:11} {held['state']:9} {held['release'] or '-'}" for slot, held in found["slots"].items()]
-    lines += [f"  {unit}  {_does(row)}" for unit, row in sorted(found["processes"].items())]
-    lines.append(f"  at boot     {'starts' if found['enabled'] else f'does not start: sudo systemctl enable {app}'}")
+    since = f", since {_time(found['since'])} UTC{_by(found)}" if found["since"] else ""
+    lines = [
+        f"{app}: {found['active']} serves in {found['slot']}{since}"
+        if found["active"]
+        else f"{app}: nothing serves yet"
+    ]
+    rows = [(slot, f"{held['state']}, {held['release'] or 'empty'}") for slot, held in found["slots"].items()]
+    rows += [(unit, _does(row)) for unit, row in sorted(found["processes"].items())]
+    rows.append(("at boot", "starts" if found["enabled"] else f"does not start: sudo systemctl enable {app}"))
+    if found["wanted"] and not found["disagreement"]:
+        rows.append(("stack", "wants what serves"))
+    width = max(len(name) for name, _ in rows)
+    lines += [f"  {name.ljust(width)}  {text}" for name, text in rows]
     if found["disagreement"]:
         lines += ["", found["disagreement"]]
-    elif found["wanted"]:
-        lines.append("  stack       wants what serves")
     if incident:
         release = f"{incident['release']['version']} ({incident['release']['release'][:8]})"
         lines += ["", f"last incident: {_time(incident['time'])} UTC, {release} went back: {incident['why']}"]
@@ -85,7 +88,7 @@ def every(app: str) -> List[Dict[str, Any]]:
 
 def listed(rows: Sequence[Dict[str, Any]]) -> str:
     """Return what `every` has found, for people."""
-    table = [("STATE", "VERSION", "RELEASE", "SERVED SINCE (UTC)", "BY", "FOLDER")]
+    table = [("STATE", "VERSION", "RELEASE", "SWITCHED TO (UTC)", "BY", "FOLDER")]
     for row in rows:
         since = _time(row["since"]) if row["since"] else "-"
         table.append(
