@@ -8,7 +8,7 @@ import host_command
 import rendering
 from components import configuration
 from components.host import HostBase
-from components.release import Release
+from components.release import Release, let_visitors_in
 from components.remote import Deploy
 from components.server import provision
 from components.site import Site
@@ -20,16 +20,21 @@ HERE = Path(__file__).parent
 settings = configuration.load()
 source = configuration.resolve(settings, base=HERE, cache=cache.folder() / "sources")
 command = host_command.pack(cache.folder() / "host")
-plan = rendering.plan(settings, source)
-name = settings.app.name
+plans = [rendering.plan(settings, source, place) for place in rendering.places(settings)]
 
-deploy = Deploy(host=provision(settings), command=command, plan=plan)
-base = HostBase(name, deploy)
-site = Site(name, deploy, base) if plan.site else None
-release = Release(name, deploy, base, site, source.archive)
-if plan.teardown:
-    Teardown(name, deploy, release)
+releases = []
+for host, plan in zip(provision(settings), plans, strict=True):
+    deploy = Deploy(app=settings.app.name, host=host, command=command, plan=plan)
+    base = HostBase(deploy)
+    site = Site(deploy, base) if plan.site else None
+    releases.append(Release(deploy, base, site, source.archive))
+let_visitors_in(releases)
+for release in releases:
+    if release.deploy.plan.teardown:
+        Teardown(release)
 
-pulumi.export("url", plan.url)
-pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": plan.release})
-pulumi.export("verified", release.verified)
+first = plans[0]
+verified = {release.deploy.plan.label: release.verified for release in releases}
+pulumi.export("url", first.url)
+pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": first.release})
+pulumi.export("verified", verified.get("", verified))

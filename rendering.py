@@ -67,10 +67,35 @@ def _environment() -> jinja2.Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What `up` will do on the server: one document a step, each of them whole.
+class Place:
+    """One of the hosts that a stack deploys to.
 
     Attributes:
+        label: what it is called; empty where it is the only one.
+        former: what it was called if the stack had one host before and has several now, or the other way round; None
+            where that is not known.
+        host_key: which machine it is; None where Pulumi makes the machine.
+        is_first: whether it does what is done once for all of them: migrations.
+        repairs: how often this host has been put back after a change by hand, or will be by this `up`; None where
+            nobody looks for such changes.
+        found: what has to be put back, or was the last time: a line each.
+    """
+
+    label: str = ""
+    former: str | None = None
+    host_key: str | None = None
+    is_first: bool = True
+    repairs: int | None = None
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What `up` will do on one host: one document a step, each of them whole.
+
+    Attributes:
+        label: which host; empty for the only one.
+        former: what it may have been called before.
         release: the release's identity: SHA-256, in hex, of all that makes it.
         url: where a visitor reaches the application.
         archive: where the code is uploaded to; None where the server fetches it.
@@ -79,6 +104,8 @@ class Plan:
         teardown: what claims the application on its host and removes it at the end; empty where the host goes as well.
     """
 
+    label: str
+    former: str | None
     release: str
     url: str
     archive: str | None
@@ -92,13 +119,29 @@ class Plan:
     teardown: str
 
 
-def plan(settings: Settings, source: Resolved) -> Plan:
-    """Work out every document of a stack.
+def places(settings: Settings) -> list[Place]:
+    """Return the hosts of a stack, the first one first."""
+    server = settings.server
+    if isinstance(server, LocalServer):
+        return [Place()]
+    if len(server.hosts) == 1:
+        return [Place(former=host.label, host_key=host.host_key) for host in server.hosts]
+    first, *others = server.hosts
+    return [
+        Place(label=first.label, former="", host_key=first.host_key),
+        *(Place(label=host.label, host_key=host.host_key, is_first=False) for host in others),
+    ]
+
+
+def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Plan:
+    """Work out every document for one host of a stack.
 
     Args:
         settings: the stack's settings.
         source: the code, resolved to a commit or to the digest of a folder.
+        place: the host; the first one if nothing is said.
     """
+    place = place or places(settings)[0]
     app, web = settings.app, settings.web
     files = _release_files(settings)
     variables = dict(sorted({**plain(settings), **settings.secrets}.items()))
@@ -113,6 +156,9 @@ def plan(settings: Settings, source: Resolved) -> Plan:
         "gunicorn": app.gunicorn.version,
     }
     mode = {"mode": app.mode} if development else {}
+    # Said only where there is something to say: a text that changes would run the step.
+    host_name = {"host": place.label} if place.label else {}
+    repairs = {} if place.repairs is None else {"repairs": place.repairs}
     networks = {"networks": list(app.development.allowed_networks)} if development else {}
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
     host = web.domains[0].replace("*.", "www.", 1) if web.domains else settings.server.public_name
@@ -125,12 +171,12 @@ def plan(settings: Settings, source: Resolved) -> Plan:
     if development:
         health |= {"scheme": "http", "host": f"localhost:{app.development.port}", "port": app.development.port}
     steps = {
-        "base": _base(settings),
-        "site": "" if development else _site(settings),
+        "base": _base(settings, place),
+        "site": "" if development else _site(settings, repairs),
         "environment": document.write(
             "environment",
             app.name,
-            {"environment": environment},
+            {"environment": environment, **repairs},
             {
                 "env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables),
                 **_git_credentials(settings),
@@ -142,6 +188,8 @@ def plan(settings: Settings, source: Resolved) -> Plan:
             {
                 "release": release,
                 **mode,
+                **host_name,
+                **repairs,
                 **code,
                 "archive": archive(settings, source),
                 **built,
@@ -157,24 +205,38 @@ def plan(settings: Settings, source: Resolved) -> Plan:
             {
                 "release": release,
                 **mode,
-                **app.model_dump(include={"migrate", "on_release", "on_release_timeout"}),
+                **host_name,
+                **_once(settings, place),
                 "health": health,
             },
         ),
         "switch": document.write(
-            "switch", app.name, {"release": release, **mode, **networks, **_watch(settings), "keep": app.keep}
+            "switch",
+            app.name,
+            {"release": release, **mode, **host_name, **networks, **_watch(settings), "keep": app.keep},
         ),
     }
     everything = _digest({name: text for name, text in steps.items() if name != "environment"})
     checks = document.write(
-        "checks", app.name, {"release": release, **mode, **networks, "health": health, "configuration": everything[:16]}
+        "checks",
+        app.name,
+        {
+            "release": release,
+            **mode,
+            **host_name,
+            **networks,
+            "health": health,
+            "configuration": everything[:16],
+        },
     )
     return Plan(
+        label=place.label,
+        former=place.former,
         release=release,
         url=_development_url(settings) if development else f"{scheme}://{host}{port}/",
         archive=archive(settings, source),
         checks=checks,
-        teardown=_teardown(settings),
+        teardown=_teardown(settings, place),
         **steps,
     )
 
@@ -219,7 +281,15 @@ def _git_credentials(settings: Settings) -> dict[str, str]:
     return {name: text for name, text in files.items() if text}
 
 
-def _base(settings: Settings) -> str:
+def _once(settings: Settings, place: Place) -> dict[str, Any]:
+    """Return what is done once for all hosts of a stack, by the first one."""
+    app = settings.app
+    if not place.is_first:
+        return {"migrate": "none", "on_release": None}
+    return app.model_dump(include={"migrate", "on_release", "on_release_timeout"})
+
+
+def _base(settings: Settings, place: Place) -> str:
     app = settings.app
     uv = UV_LOCK.read_text()
     values: dict[str, Any] = {
@@ -235,6 +305,8 @@ def _base(settings: Settings) -> str:
     if app.mode == "development":
         values |= {"mode": app.mode, "tcp_port": None}
         values["packages"] += ["nftables"] if app.development.allowed_networks else []
+    if place.repairs is not None:
+        values |= {"repairs": place.repairs, "found": list(place.found)}
     return document.write("base", app.name, values, {**_host_files(settings), "uv.txt": uv})
 
 
@@ -256,16 +328,17 @@ def _host_files(settings: Settings) -> dict[str, str]:
     return {**files, **profile}
 
 
-def _teardown(settings: Settings) -> str:
+def _teardown(settings: Settings, place: Place) -> str:
     """Return what the host is told when the stack leaves it; the token says which stack, and on which machine."""
-    if isinstance(settings.server, LocalServer):
+    if place.host_key is None:
         return ""
     stack = f"flaskhost/{settings.stack}"
-    token = _digest({"stack": stack, "app": settings.app.name, "host": settings.server.host_key})[:16]
-    return document.write("teardown", settings.app.name, {"token": token, "purge": settings.purge, "stack": stack})
+    token = _digest({"stack": stack, "app": settings.app.name, "host": place.host_key})[:16]
+    values = {"token": token, "purge": settings.purge, "stack": stack, **({"as": place.label} if place.label else {})}
+    return document.write("teardown", settings.app.name, values)
 
 
-def _site(settings: Settings) -> str:
+def _site(settings: Settings, repairs: Mapping[str, int]) -> str:
     app, web = settings.app, settings.web
     text = _render(
         "etc/nginx/sites-available/app.j2",
@@ -286,7 +359,7 @@ def _site(settings: Settings) -> str:
     }
     if len(web.domains) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in web.domains):
         files["/etc/nginx/conf.d/flaskhost-names.conf"] = _render("etc/nginx/conf.d/flaskhost-names.conf.j2")
-    return document.write("site", app.name, {"https": web.https, "domains": list(web.domains)}, files)
+    return document.write("site", app.name, {"https": web.https, "domains": list(web.domains), **repairs}, files)
 
 
 def _release_files(settings: Settings) -> dict[str, str]:

@@ -61,7 +61,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def refuse_stand_in(server: settings.LocalServer | settings.ExistingServer) -> None:
+def refuse_stand_in(server: settings.Server) -> None:
     """End the program where the stand-in of the command plugin would act on another machine; a preview only says so."""
     if _is_here(server) or not os.environ.get(STAND_IN):
         return
@@ -85,14 +85,16 @@ def refuse_public_passphrase(wanted: settings.Settings) -> None:
         )
 
 
-def _is_here(server: settings.LocalServer | settings.ExistingServer) -> bool:
-    """Tell whether the server is on this machine."""
-    if isinstance(server, settings.LocalServer):
-        return True
+def _is_here(server: settings.Server) -> bool:
+    """Tell whether the server is on this machine, with all of its hosts."""
+    return isinstance(server, settings.LocalServer) or all(_is_loopback(host.address) for host in server.hosts)
+
+
+def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(server.address).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        return server.address == "localhost"
+        return address == "localhost"
 
 
 def refuse_dead_agent() -> None:

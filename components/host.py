@@ -21,11 +21,11 @@ class HostBase(pulumi.ComponentResource):
     reachable: pulumi.Resource
     ready: pulumi.Resource
 
-    def __init__(self, name: str, deploy: Deploy, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, deploy: Deploy, opts: pulumi.ResourceOptions | None = None) -> None:
         """Wait for the host, upload the flaskhost command, have it install itself and set up the host."""
-        super().__init__("flaskhost:host:Base", name, None, opts)
+        super().__init__("flaskhost:host:Base", deploy.name, None, pulumi.ResourceOptions.merge(deploy.renamed, opts))
         command = deploy.command
-        self.reachable = deploy.upload(f"{name}-command", command.archive, command.upload, self, [], boots=True)
+        self.reachable = deploy.upload("command", command.archive, command.upload, self, [], boots=True)
         uploaded = f"python3 {command.upload}"
-        self.ready = deploy.step(uploaded, name, "base", deploy.plan.base, self, [self.reachable])
+        self.ready = deploy.step(uploaded, "base", deploy.plan.base, self, [self.reachable])
         self.register_outputs({})

@@ -114,71 +114,90 @@ class Host:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Deploy:
-    """What all steps of one deploy have in common.
+    """What all steps on one host have in common.
 
     Attributes:
+        app: name of the application.
         host: where.
         command: the flaskhost command that is called there.
         plan: the document of each step.
     """
 
+    app: str
     host: Host
     command: HostCommand
     plan: Plan
 
+    @property
+    def name(self) -> str:
+        """What names of resources begin with; where there are several hosts, it says which one."""
+        return self._called(self.plan.label)
+
+    @property
+    def renamed(self) -> pulumi.ResourceOptions | None:
+        """What a component is made with, so that its steps are the same ones in a stack that gets several hosts."""
+        former = self.plan.former
+        return None if former is None else pulumi.ResourceOptions(aliases=[pulumi.Alias(name=self._called(former))])
+
+    def _called(self, label: str) -> str:
+        return f"{self.app}-{label}" if label else self.app
+
     def verb(
         self,
-        app: str,
         step: str,
         document: pulumi.Input[str],
         parent: pulumi.Resource,
         after: Sequence[pulumi.Resource],
+        *,
+        formerly: str = "",
     ) -> remote.Command:
         """Make the step that calls the flaskhost command.
 
         Args:
-            app: the application, the first word of the step's name.
             step: as the command calls it: a verb, or several in a row.
             document: its input, one document a verb; a secret if anything in it is.
             parent: component that the step belongs to.
             after: what has to be done before.
+            formerly: the step that did this in a stack with one host, or with several.
         """
-        return self.step(self.command.program, app, step, document, parent, after)
+        return self.step(self.command.program, step, document, parent, after, formerly=formerly)
 
     def step(  # noqa: PLR0913 - each is a part of a step
         self,
         program: str,
-        app: str,
         step: str,
         document: pulumi.Input[str],
         parent: pulumi.Resource,
         after: Sequence[pulumi.Resource],
+        *,
+        formerly: str = "",
     ) -> remote.Command:
         """Make a step that runs a short line in a shell on the host, as root.
 
         Args:
             program: what is called; nothing secret.
-            app: the application.
-            step: what it shall do for it.
+            step: what it shall do for the application.
             document: for standard input.
             parent: component that the step belongs to.
             after: what has to be done before.
+            formerly: see `verb`.
         """
+        options = self._options(parent, after)
+        if formerly and self.plan.former is not None:
+            options.aliases = [pulumi.Alias(name=f"{self._called(self.plan.former)}-{formerly}")]
         return remote.Command(
-            f"{app}-{step}",
+            f"{self.name}-{step}",
             connection=self.host.connection(),
-            create=f"{program}{self.host.as_root} {step} {app}",
+            create=f"{program}{self.host.as_root} {step} {self.app}",
             stdin=document,
             environment=self.host.environment,
             logging=remote.Logging.STDERR,
             add_previous_output_in_env=False,
             triggers=[self.host.identity],
-            opts=self._options(parent, after),
+            opts=options,
         )
 
-    def claim(
-        self, app: str, document: str, parent: pulumi.Resource, after: Sequence[pulumi.Resource]
-    ) -> remote.Command:
+    def claim(self, document: str, parent: pulumi.Resource, after: Sequence[pulumi.Resource]) -> remote.Command:
         """Make the step that claims the application on its host, and that removes it from there when it goes.
 
         Its end calls the command by the name that outlives versions, and is content where that is gone: then an
@@ -186,12 +205,12 @@ class Deploy:
         """
         command, sudo = "/usr/local/bin/flaskhost", self.host.as_root
         return remote.Command(
-            f"{app}-teardown",
+            f"{self.name}-teardown",
             connection=self.host.connection(),
-            create=f"{self.command.program}{sudo} claim {app}",
+            create=f"{self.command.program}{sudo} claim {self.app}",
             # The only step that knows whether it is new: a forced replacement must not remove what it replaces.
-            update=f"{self.command.program}{sudo} renew {app}",
-            delete=f"test ! -e {command} || {command}{sudo} teardown {app}",
+            update=f"{self.command.program}{sudo} renew {self.app}",
+            delete=f"test ! -e {command} || {command}{sudo} teardown {self.app}",
             stdin=document,
             environment=self.host.environment,
             logging=remote.Logging.STDERR,
@@ -202,7 +221,7 @@ class Deploy:
 
     def upload(  # noqa: PLR0913 - each is a part of a step
         self,
-        name: str,
+        what: str,
         path: Path,
         to: str,
         parent: pulumi.Resource,
@@ -213,7 +232,7 @@ class Deploy:
         """Make a step that uploads a file of this machine.
 
         Args:
-            name: of the resource.
+            what: the last word of the resource's name.
             path: the file here.
             to: where it goes, relative to the login user's home; folders on the way are made.
             parent: component that the step belongs to.
@@ -223,7 +242,7 @@ class Deploy:
         boots = boots and self.host.boots
         timeouts = pulumi.CustomTimeouts(create=BOOT_TIMEOUT) if boots else None
         return remote.CopyToRemote(
-            name,
+            f"{self.name}-{what}",
             connection=self.host.connection(dial_error_limit=-1 if boots else 3),
             source=pulumi.FileAsset(str(path)),
             remote_path=to,

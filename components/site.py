@@ -20,8 +20,8 @@ class Site(pulumi.ComponentResource):
 
     ready: pulumi.Resource
 
-    def __init__(self, name: str, deploy: Deploy, base: HostBase, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, deploy: Deploy, base: HostBase, opts: pulumi.ResourceOptions | None = None) -> None:
         """Install the site on a host that is ready."""
-        super().__init__("flaskhost:site:Site", name, None, opts)
-        self.ready = deploy.verb(name, "site", deploy.plan.site, self, [base.ready])
+        super().__init__("flaskhost:site:Site", deploy.name, None, pulumi.ResourceOptions.merge(deploy.renamed, opts))
+        self.ready = deploy.verb("site", deploy.plan.site, self, [base.ready])
         self.register_outputs({})

@@ -8,7 +8,6 @@ import pulumi
 
 if TYPE_CHECKING:
     from components.release import Release
-    from components.remote import Deploy
 
 
 class Teardown(pulumi.ComponentResource):
@@ -18,8 +17,9 @@ class Teardown(pulumi.ComponentResource):
     A host that Pulumi makes has none, for it takes everything with it.
     """
 
-    def __init__(self, name: str, deploy: Deploy, release: Release, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, release: Release, opts: pulumi.ResourceOptions | None = None) -> None:
         """Claim the application once visitors reach it."""
-        super().__init__("flaskhost:teardown:Teardown", name, None, opts)
-        deploy.claim(name, deploy.plan.teardown, self, [release.released])
+        deploy = release.deploy
+        super().__init__("flaskhost:teardown:Teardown", deploy.name, None, opts)
+        deploy.claim(deploy.plan.teardown, self, [release.released])
         self.register_outputs({})

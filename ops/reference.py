@@ -169,6 +169,8 @@ def values(kind: Any) -> str:
         return "; ".join(
             ["`NAME: value` lines", *(f"{what} {rule}" for what, rule in rules if rule.startswith("must"))]
         )
+    if isinstance(bare, type) and issubclass(bare, Group):
+        return f"a group of {', '.join(f'`{name}`' for name in bare.model_fields)}"
     rule = _refusal(kind)[0].removeprefix("must be ")
     what = {int: "whole number ", str: "text "}.get(bare, "")
     if rule.startswith("must"):
@@ -210,11 +212,16 @@ def _table(settings: list[Setting]) -> str:
 
 
 def _kind(group: type[Group], groups: list[type[Group]]) -> str:
-    """Return what tells one kind of a group from the others: its `kind`, or else the first setting that only it has."""
-    if "kind" in group.model_fields:
-        return f"kind: {get_args(group.model_fields['kind'].annotation)[0]}"
-    others = {name for other in groups if other is not group for name in other.model_fields}
-    return next(name for name in group.model_fields if name not in others)
+    """Return what tells one kind of a group from the others: its `kind`, and the first setting that only it has."""
+    same = [other for other in groups if other is not group and _named_kind(other) == _named_kind(group)]
+    others = {name for other in same for name in other.model_fields}
+    own = next(name for name in group.model_fields if name not in others)
+    return ", ".join([*_named_kind(group), *([own] if same else [])])
+
+
+def _named_kind(group: type[Group]) -> list[str]:
+    kind = group.model_fields.get("kind")
+    return [f"kind: {get_args(kind.annotation)[0]}"] if kind else []
 
 
 def _content(settings: list[Setting], depth: int) -> Iterator[str]:

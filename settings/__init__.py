@@ -18,7 +18,9 @@ from settings.models import (
     Bastion,
     Credentials,
     Development,
+    ExistingHost,
     ExistingServer,
+    ExistingServers,
     FolderSource,
     Group,
     Gunicorn,
@@ -28,6 +30,7 @@ from settings.models import (
     LocalServer,
     Process,
     RepositorySource,
+    Server,
     Settings,
     StaticFiles,
     Watch,
@@ -54,7 +57,9 @@ __all__ = [
     "ConfigurationError",
     "Credentials",
     "Development",
+    "ExistingHost",
     "ExistingServer",
+    "ExistingServers",
     "FolderSource",
     "Group",
     "Gunicorn",
@@ -65,6 +70,7 @@ __all__ = [
     "Problem",
     "Process",
     "RepositorySource",
+    "Server",
     "Settings",
     "StaticFiles",
     "Watch",
@@ -113,7 +119,7 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     except ValidationError as found:
         parts = [translated(error, given) for error in found.errors(include_url=False)]
         problems += [
-            part for part in parts if not any(part.place[:length] in whole for length in range(len(part.place)))
+            part for part in parts if not any(part.place[: length + 1] in whole for length in range(len(part.place)))
         ]
         settings = None
     if problems or settings is None:
@@ -132,11 +138,15 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     mode = app.get("mode", _usual_mode(stack))
     if server.get("kind") == "existing":
         yield from _logins(given, server, stack)
+        yield from _hosts(given, server, mode)
     else:
         yield from _ports(given, server, mode)
         yield from _container(given, stack)
     if mode == "development":
         yield from _reachable(given, server, app)
+    if given.config.get("drift") == "preview" and server.get("kind") == "local":
+        rule = "must be off for a server of kind local, whose keys Pulumi makes"
+        yield given.problem(("drift",), rule, "remove it: `python -m ops drift` looks at any server")
     yield from _version(given, app, stack)
     yield from _fetched_by_server(given, app, stack)
     yield from _logs(given, app)
@@ -213,6 +223,40 @@ def _logins(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Pro
     if credentials.get("bastion_key") and server.get("bastion") is None:
         rule = "must not be given where there is no server.bastion"
         yield given.problem(("credentials", "bastion_key"), rule, "remove it, or write server.bastion")
+
+
+def _hosts(given: Given, server: Mapping[str, Any], mode: object) -> Iterator[Problem]:
+    """Yield what is said twice of the hosts of a server, and what several hosts cannot have."""
+    hosts = server.get("hosts")
+    if not isinstance(hosts, list | tuple):
+        return
+    for name in ("address", "port", "host_key"):
+        if name in server:
+            fix = "write this host as one more entry of server.hosts, or remove server.hosts"
+            yield given.problem(("server", name), "must not be given beside server.hosts", fix)
+    seen: dict[tuple[str, str], int] = {}
+    for at, host in enumerate(hosts):
+        group = host if isinstance(host, Mapping) else {}
+        way = f"{group.get('address')} {group.get('port', ExistingHost.model_fields['port'].default)}"
+        for name, value in (("address", way), ("host_key", " ".join(str(group.get("host_key")).split()[:2]))):
+            first = seen.setdefault((name, value), at)
+            if first != at and group.get(name) is not None:
+                rule = f"must differ from server.hosts[{first}].{name}"
+                yield given.problem(("server", "hosts", at, name), rule, "name each host once")
+    if len(hosts) > 1 and mode == "development":
+        rule = "must be one host in development mode, which runs in one place"
+        yield Problem(("server", "hosts"), rule, f"{len(hosts)} hosts", "leave one, or set app.mode: production")
+    if len(hosts) > 1:
+        yield from _shared(given)
+
+
+def _shared(given: Given) -> Iterator[Problem]:
+    """Yield what several hosts would each have for themselves, though they must have it together."""
+    for group in ("env", "secrets"):
+        for name, value in _group(given.config, group).items():
+            if isinstance(value, str) and value.startswith("sqlite:"):
+                rule = "must not be an SQLite database with several hosts, each of which would have one of its own"
+                yield given.problem((group, name), rule, "use a database server that all of them reach, or one host")
 
 
 def _usual_mode(stack: str) -> str:

@@ -99,20 +99,97 @@ class ExistingServer(Group):
     """Visitors reach Nginx itself, on the ports that need no saying."""
 
     @property
+    def hosts(self) -> tuple[ExistingServer]:
+        """Its hosts: itself."""
+        return (self,)
+
+    @property
+    def label(self) -> str:
+        """What it would be called among several hosts."""
+        return label(self.address, self.port)
+
+    @property
     def public_name(self) -> str:
-        """By which visitors reach it where the site has no domain; an IPv6 address in brackets, as in a URL."""
-        return f"[{self.address}]" if ":" in self.address else self.address
+        """By which visitors reach it where the site has no domain."""
+        return in_url(self.address)
+
+
+class ExistingHost(Group):
+    """One of several hosts that run one application."""
+
+    address: rules.Address = Field(description="Its name or IP address, without user and port.")
+    port: rules.Port = Field(default=22, description="Its port for SSH.")
+    host_key: rules.HostKey = Field(description="Its public SSH host key, as ssh-keyscan prints it.")
+
+    @property
+    def label(self) -> str:
+        """What it is called in names of resources and in messages."""
+        return label(self.address, self.port)
+
+
+class ExistingServers(Group):
+    """Several hosts that are there already, with the same application on each of them."""
+
+    kind: Literal["existing"] = Field(
+        description="Where the server comes from: existing is a host with Ubuntu or Debian that is reached over SSH."
+    )
+    hosts: Annotated[tuple[ExistingHost, ...], Field(min_length=1)] = Field(
+        examples=[
+            [
+                {
+                    "address": "203.0.113.10",
+                    "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICTLv1nIGjZywuThV+KfkT7a61CjyBQzZSF6PQHsbocO",
+                },
+                {
+                    "address": "203.0.113.11",
+                    "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDg5Aor+8Ts08IXenpMILbZECxRUDnNisjtwU5kO8Gg5",
+                },
+            ]
+        ],
+        description="Hosts that run the application. A release is switched to when every one of them has staged it; "
+        "the first one runs the migrations.",
+    )
+    user: rules.LoginUser = Field(default="root", description="The user who logs in to each of them, as for one host.")
+    bastion: Bastion | None = Field(
+        default=None,
+        description="The host through which all of them are reached; null where they are reached directly.",
+    )
+
+    http_port: ClassVar[int] = 80
+    https_port: ClassVar[int] = 443
+
+    @property
+    def public_name(self) -> str:
+        """By which visitors reach the first one where the site has no domain."""
+        return in_url(self.hosts[0].address)
+
+
+def label(address: str, port: int) -> str:
+    """Return what a host is called among several: its address, and its port for SSH if that is not the usual one."""
+    name = address.replace(":", "-")
+    return name if port == 22 else f"{name}-{port}"
+
+
+def in_url(address: str) -> str:
+    """Return an address as it stands in a URL: one of IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
 
 
 def _kind_of_server(value: Any) -> str | None:
     """Tell which kind of server is meant, so that errors speak about that one; None where nothing tells."""
     if isinstance(value, Mapping):
-        return value.get("kind") if value.get("kind") in KINDS_OF_SERVER else None
+        kind = value.get("kind") if value.get("kind") in KINDS_OF_SERVER else None
+        return "several" if kind == "existing" and "hosts" in value else kind
+    if isinstance(value, ExistingServers):
+        return "several"
     return value.kind if isinstance(value, LocalServer | ExistingServer) else "local"
 
 
 Server = Annotated[
-    Annotated[LocalServer, Tag("local")] | Annotated[ExistingServer, Tag("existing")], Discriminator(_kind_of_server)
+    Annotated[LocalServer, Tag("local")]
+    | Annotated[ExistingServer, Tag("existing")]
+    | Annotated[ExistingServers, Tag("several")],
+    Discriminator(_kind_of_server),
 ]
 KINDS_OF_SERVER = ("local", "existing")
 
@@ -519,6 +596,12 @@ class Settings(Group):
         description="Environment of the application that nobody may read, such as keys and passwords.",
     )
     layout: Layout = Field(default_factory=Layout, description="Where things lie on the server.")
+    drift: Literal["off", "preview"] = Field(
+        default="off",
+        description="Whether each preview and each up first looks at the hosts for what was changed there by hand, "
+        "shows it as a change, and up puts it back: preview does, and opens a connection to each host also where there "
+        "is nothing to do. For a server of kind existing.",
+    )
     purge: rules.Flag = Field(
         default=False,
         description="Whether pulumi destroy also removes uploads, data and logs from the server. It counts as it was "

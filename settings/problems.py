@@ -40,6 +40,7 @@ EXAMPLES: dict[Place, str] = {
     ("server",): "write kind: local below flaskhost:server, or kind: existing",
     ("server", "kind"): f"write one of the kinds that there are: {', '.join(models.KINDS_OF_SERVER)}",
     ("server", "address"): "write the server's name or IP address",
+    ("server", "hosts"): "write it as - address: … lines, each with the host_key: … of that host",
     ("server", "bastion", "address"): "write the bastion's name or IP address",
     ("app",): "write at least name and source below flaskhost:app",
     ("app", "name"): "write a name such as guestbook",
@@ -54,6 +55,7 @@ STANDARD: dict[str, tuple[str, str]] = {
     "mapping_type": ("must be a group of names and values", "write it as NAME: value lines, indented below the key"),
     "dict_type": ("must be a group of names and values", "write it as NAME: value lines, indented below the key"),
     "tuple_type": ("must be a list", "write it in brackets, such as [first, second]"),
+    "too_short": ("must not be empty", "write at least one"),
 }
 
 
@@ -186,7 +188,7 @@ def _place(location: Place) -> Place:
 def _scan(place: Place, given: Given) -> str:
     """Return how to obtain a missing host key, as a command to copy."""
     above = at(given.config, place[:-1])
-    bastion = at(given.config, ("server", "bastion")) if len(place) == 2 else None
+    bastion = at(given.config, ("server", "bastion")) if place[1] in ("host_key", "hosts") else None
     words = f"ssh-keyscan -p {_plain(above, 'port', 22)} -t ed25519 {_plain(above, 'address', 'ADDRESS')}"
     if isinstance(bastion, Mapping):
         # Only the bastion can reach it.

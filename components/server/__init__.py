@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from components.remote import Host
 
 
-def provision(wanted: settings.Settings) -> Host:
-    """Make the server that the stack asks for and return the host that it gives."""
+def provision(wanted: settings.Settings) -> list[Host]:
+    """Make the server that the stack asks for and return the hosts that it gives, in the order of the settings."""
     name, server = wanted.app.name, wanted.server
-    if isinstance(server, settings.ExistingServer):
-        return Existing(name, server, wanted.credentials).host
+    if not isinstance(server, settings.LocalServer):
+        return Existing(name, server, wanted.credentials).hosts
     usual = settings.container_name(wanted.stack, name)
     # Without Nginx before it, the development server is reached by a port of its own.
     ports = {wanted.app.development.port: server.app_port} if wanted.app.mode == "development" else {}
-    return LocalServer(name, server, usual, ports).host
+    return [LocalServer(name, server, usual, ports).host]

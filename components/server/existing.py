@@ -1,4 +1,4 @@
-"""A server that is there already and reached over SSH. Nothing of it is made or removed here."""
+"""Hosts that are there already and reached over SSH. Nothing of them is made or removed here."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import pulumi
 from components.remote import Bastion, Host
 
 if TYPE_CHECKING:
-    from settings import Credentials, ExistingServer
+    from settings import Credentials, ExistingServer, ExistingServers
 
 
 class Existing(pulumi.ComponentResource):
-    """A host that the stack is told of.
+    """The hosts that the stack is told of: one, or several.
 
-    Its host key is its identity: a changed address, port or login key is another way to the same machine and replaces
-    nothing, and another user only has the uploads made again; another host key is another machine, which gets
+    The host key is a host's identity: a changed address, port or login key is another way to the same machine and
+    replaces nothing, and another user only has the uploads made again; another host key is another machine, which gets
     everything anew.
 
     Attributes:
-        host: the machine.
+        hosts: the machines, in the order of the settings.
     """
 
-    host: Host
+    hosts: list[Host]
 
     def __init__(
-        self, name: str, server: ExistingServer, credentials: Credentials, opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        server: ExistingServer | ExistingServers,
+        credentials: Credentials,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Take the way to the host from the settings, and the keys from the credentials."""
+        """Take the way to the hosts from the settings, and the keys from the credentials."""
         super().__init__("flaskhost:server:Existing", name, None, opts)
         login = credentials.ssh_key or ""
         bastion = None
@@ -40,14 +44,18 @@ class Existing(pulumi.ComponentResource):
                 private_key=pulumi.Output.secret(credentials.bastion_key or login),
                 host_key=server.bastion.host_key,
             )
-        self.host = Host(
-            address=server.address,
-            port=server.port,
-            user=server.user,
-            private_key=pulumi.Output.secret(login),
-            host_key=server.host_key,
-            identity=server.host_key,
-            bastion=bastion,
-            sudo_password=credentials.sudo_password and pulumi.Output.secret(credentials.sudo_password),
-        )
-        self.register_outputs({"address": server.address})
+        self.hosts = [
+            Host(
+                address=host.address,
+                port=host.port,
+                user=server.user,
+                private_key=pulumi.Output.secret(login),
+                host_key=host.host_key,
+                identity=host.host_key,
+                bastion=bastion,
+                sudo_password=credentials.sudo_password and pulumi.Output.secret(credentials.sudo_password),
+            )
+            for host in server.hosts
+        ]
+        addresses = [host.address for host in server.hosts]
+        self.register_outputs({"addresses": addresses} if len(addresses) > 1 else {"address": addresses[0]})

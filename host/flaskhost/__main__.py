@@ -68,10 +68,12 @@ UNIT: Dict[str, Callable[[str], None]] = {
 # Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
 CLAIMS = {"claim": True, "renew": False}
 PEOPLE = ("status", "releases", "rollback", "remove", "remove --purge")
-# A step is one SSH session. All that a release needs is one: each further one would cost a login.
+# A step is one SSH session. All that a release needs is one: each further one would cost a login. Several hosts wait
+# for each other before `stage` and before `switch`.
 STEPS: Dict[str, Tuple[str, ...]] = {
     **{verb: (verb,) for verb in UP},
     "release": ("prepare", "stage", "switch", "checks"),
+    "switch": ("switch", "checks"),
 }
 
 

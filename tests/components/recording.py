@@ -24,7 +24,7 @@ KEYS = {
 PRINTED = {
     "keys": json.dumps(KEYS),
     "container": json.dumps({"id": "0a1b2c"}),
-    "release": json.dumps({"checks": {"checks": {"health": "ok: 200"}}}),
+    **dict.fromkeys(("release", "switch"), json.dumps({"checks": {"checks": {"health": "ok: 200"}}})),
 }
 
 

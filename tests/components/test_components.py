@@ -15,7 +15,7 @@ import pytest
 import rendering
 from components import configuration
 from components.host import HostBase
-from components.release import Release
+from components.release import Release, let_visitors_in
 from components.remote import Deploy
 from components.server import provision
 from components.site import Site
@@ -47,15 +47,18 @@ def deploy(**changes: Any) -> Callable[[], Any]:
         settings = scenario.of(**changes)
         fetched = isinstance(settings.app.source, RepositorySource) and settings.app.source.via == "server"
         source = dataclasses.replace(SOURCE, archive=None) if fetched else SOURCE
-        plan = rendering.plan(settings, source)
-        name = settings.app.name
-        made = Deploy(host=provision(settings), command=COMMAND, plan=plan)
-        base = HostBase(name, made)
-        site = Site(name, made, base) if plan.site else None
-        release = Release(name, made, base, site, source.archive)
-        if plan.teardown:
-            Teardown(name, made, release)
-        return release.verified
+        releases = []
+        for host, place in zip(provision(settings), rendering.places(settings), strict=True):
+            plan = rendering.plan(settings, source, place)
+            made = Deploy(app=settings.app.name, host=host, command=COMMAND, plan=plan)
+            base = HostBase(made)
+            site = Site(made, base) if plan.site else None
+            releases.append(Release(made, base, site, source.archive))
+        let_visitors_in(releases)
+        for release in releases:
+            if release.deploy.plan.teardown:
+                Teardown(release)
+        return releases[0].verified
 
     return program
 
@@ -441,6 +444,116 @@ def test_a_host_that_stays_is_left_by_a_claim_that_comes_last() -> None:
         "guestbook-teardown"
     ]
     assert "guestbook-teardown" not in record(deploy())[0].found
+
+
+FIRST, SECOND, THIRD = "203.0.113.7", "203.0.113.8", "app3.example.com"
+THIRD_HOST_KEY = f"ssh-ed25519 {HOST_KEY.split()[1][:-8]}AAAAAAA="
+
+
+def several(*addresses: str) -> dict[str, Any]:
+    """Return a stack on these hosts, each with a host key of its own."""
+    keys = {FIRST: HOST_KEY, SECOND: OTHER_HOST_KEY, THIRD: THIRD_HOST_KEY}
+    hosts = [{"address": address, "host_key": keys[address]} for address in addresses]
+    return {"server": {"kind": "existing", "hosts": hosts}, "credentials__ssh_key": PRIVATE_KEY}
+
+
+def of_host(recorder: Recorder, address: str) -> set[str]:
+    """Return which steps a host has."""
+    return {name.removeprefix(f"guestbook-{address}-") for name in recorder.found if f"-{address}-" in name}
+
+
+def test_each_of_several_hosts_has_the_same_steps_with_its_address_in_their_names() -> None:
+    """Promise: the failure of a step names the host; one list of hosts is one component."""
+    recorder, verified = record(deploy(**several(FIRST, SECOND)))
+    kinds = {"command", "base", "site", "source", "environment", "prepare", "stage", "switch", "teardown"}
+    assert of_host(recorder, FIRST) == of_host(recorder, SECOND) == kinds
+    assert len(steps(recorder)) == 2 * len(kinds)
+    for name, one in steps(recorder).items():
+        address, key = (FIRST, HOST_KEY) if FIRST in name else (SECOND, OTHER_HOST_KEY)
+        connection = one.inputs["connection"]
+        assert (connection["host"], connection["hostKey"], one.inputs["triggers"][0]) == (address, key, key)
+        if one.kind == REMOTE and name.endswith(("prepare", "stage", "switch", "site")):
+            assert one.inputs["create"] == f"{COMMAND.program} {name.split('-')[-1]} guestbook"
+    assert verified == {"health": "ok: 200"}
+
+
+def test_no_host_switches_before_every_host_has_staged() -> None:
+    """Promise: what fails before that leaves all on the old release; the first host, which migrates, stages first."""
+    recorder, _ = record(deploy(**several(FIRST, SECOND, THIRD)))
+    hosts = (FIRST, SECOND, THIRD)
+    for host in hosts:
+        done = before(recorder, f"guestbook-{host}-switch")
+        assert {f"guestbook-{other}-{step}" for other in hosts for step in ("stage", "site")} <= done
+        assert {f"guestbook-{other}-prepare" for other in hosts} <= before(recorder, f"guestbook-{host}-stage")
+        assert not {name for name in before(recorder, f"guestbook-{host}-prepare") if host not in name}
+    assert f"guestbook-{FIRST}-stage" in before(recorder, f"guestbook-{THIRD}-stage")
+    assert f"guestbook-{SECOND}-stage" not in before(recorder, f"guestbook-{THIRD}-stage")
+
+
+def test_only_the_first_host_migrates() -> None:
+    """Promise: migrations run once; whoever is first after a change of the list runs them from then on."""
+    for order in ((FIRST, SECOND), (SECOND, FIRST)):
+        recorder, _ = record(deploy(**several(*order)))
+        wishes = [recorder.found[f"guestbook-{host}-stage"].inputs["stdin"] for host in order]
+        assert ['migrate = "auto"' in wish for wish in wishes] == [True, False]
+        assert 'migrate = "none"' in wishes[1]
+
+
+def test_the_order_of_hosts_is_in_no_name() -> None:
+    """Promise: reordering replaces nothing, and what is left of the list when one goes has the names that it had."""
+    three = set(steps(record(deploy(**several(FIRST, SECOND, THIRD)))[0]))
+    turned = set(steps(record(deploy(**several(THIRD, SECOND, FIRST)))[0]))
+    assert turned == three
+    assert set(steps(record(deploy(**several(SECOND, THIRD)))[0])) == {name for name in three if FIRST not in name}
+
+
+def aliases(one: Registered) -> set[str]:
+    """Return the names that a resource may have had."""
+    return {alias.spec.name for alias in one.request.aliases} | {
+        alias.rpartition("::")[2] for alias in one.request.aliasURNs
+    }
+
+
+def test_the_steps_of_one_host_are_those_of_the_first_of_several_and_the_other_way_round() -> None:
+    """Promise: Pulumi takes them over, so that what the stack last did there is known; only the claim is made anew."""
+    alone, _ = record(deploy(**several(FIRST)))
+    both, _ = record(deploy(**several(FIRST, SECOND)))
+    assert set(steps(alone)) == set(steps(record(deploy(**EXISTING))[0]))
+    # The engine gives a child the aliases of its parent, in the child's own words.
+    for kind in ("flaskhost:host:Base", "flaskhost:site:Site", "flaskhost:release:Release"):
+        assert aliases(both.found[f"{kind} guestbook-{FIRST}"]) == {"guestbook"}
+        assert aliases(alone.found[f"{kind} guestbook"]) == {f"guestbook-{FIRST}"}
+        assert not aliases(both.found[f"{kind} guestbook-{SECOND}"])
+    assert aliases(both.found[f"guestbook-{FIRST}-switch"]) == {"guestbook-release"}
+    assert aliases(alone.found["guestbook-release"]) == {f"guestbook-{FIRST}-switch"}
+    assert not aliases(both.found[f"guestbook-{SECOND}-switch"])
+    for claim in (alone.found["guestbook-teardown"], both.found[f"guestbook-{FIRST}-teardown"]):
+        assert not aliases(claim)
+    assert not aliases(both.found[f"flaskhost:teardown:Teardown guestbook-{FIRST}"])
+
+
+def test_the_claims_of_several_hosts_have_a_name_and_a_token_each() -> None:
+    """Promise: a host that leaves the list takes nothing with it from the others, nor from itself."""
+    both, _ = record(deploy(**several(FIRST, SECOND)))
+    texts = [both.found[f"guestbook-{host}-teardown"].inputs["stdin"] for host in (FIRST, SECOND)]
+    assert [f'as = "{host}"' in text for host, text in zip((FIRST, SECOND), texts, strict=True)] == [True, True]
+    assert len({line for text in texts for line in text.splitlines() if line.startswith("token")}) == 2
+    assert "as = " not in record(deploy(**EXISTING))[0].found["guestbook-teardown"].inputs["stdin"]
+    for host, other in ((FIRST, SECOND), (SECOND, FIRST)):
+        after = before(both, f"guestbook-{host}-teardown")
+        assert f"guestbook-{host}-switch" in after
+        assert f"guestbook-{other}-switch" not in after
+
+
+def test_the_outputs_of_several_hosts_are_told_apart(monkeypatch: pytest.MonkeyPatch, folder: dict[str, Any]) -> None:
+    """Promise: `verified` says what was seen on which host; the URL is the domain that leads to all of them."""
+    config = {**folder, "server": several(FIRST, SECOND)["server"], "credentials": {"ssh_key": PRIVATE_KEY}}
+    configured(monkeypatch, config, ["secrets", "digest_key", "credentials"])
+    exported: dict[str, Any] = {}
+    monkeypatch.setattr(pulumi, "export", exported.__setitem__)
+    record(main)
+    assert set(exported["verified"]) == {FIRST, SECOND}
+    assert exported["url"] == "https://guestbook.example/"
 
 
 def test_visitors_of_an_existing_server_need_no_port() -> None:

@@ -31,9 +31,10 @@ EXISTING: dict[str, Any] = {
 }
 
 
-def text(token: str = NOW, *, purge: bool = False, stack: str = "flaskhost/prod") -> str:
-    """Return the document of a claim."""
-    return writer.write("teardown", "guestbook", {"token": token, "purge": purge, "stack": stack})
+def text(token: str = NOW, *, purge: bool = False, stack: str = "flaskhost/prod", label: str = "") -> str:
+    """Return the document of a claim; `label` is what the host is called among several."""
+    called = {"as": label} if label else {}
+    return writer.write("teardown", "guestbook", {"token": token, "purge": purge, "stack": stack, **called})
 
 
 def claim(asked: str, *, anew: bool = True) -> dict[str, Any]:
@@ -138,6 +139,37 @@ def test_a_claim_that_is_replaced_by_its_like_removes_nothing(
     later = time.time() + teardown.REPLACEMENT_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: later)
     assert deployed.do(text())["removed"] is True
+
+
+@pytest.mark.parametrize(("old", "new"), [("", "203.0.113.7"), ("203.0.113.7", ""), ("10.0.0.7", "203.0.113.7")])
+def test_a_host_that_gets_another_name_in_the_stack_keeps_the_application(
+    deployed: Server, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    """Promise: whether the old name ends at once or long after, as when `up` fails in between; the last one removes."""
+    claim(text(label=old))
+    claim(text(label=new))
+    later = time.time() + 2 * teardown.REPLACEMENT_SECONDS
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert deployed.do(text(label=old))["removed"] is False
+    assert deployed.do(text(label=old))["removed"] is False
+    assert "guestbook-gunicorn@blue.service" in deployed.active()
+    assert deployed.do(text(label=new))["removed"] is True
+
+
+def test_a_name_that_is_put_back_before_the_old_one_ended_keeps_the_application(deployed: Server) -> None:
+    """Promise: one host becomes several, `up` fails, and the stack file is put back: the new name ends, alone."""
+    claim(text())
+    claim(text(label="203.0.113.7"))
+    assert deployed.do(text(label="203.0.113.7"))["removed"] is False
+    assert deployed.do(text())["removed"] is True
+
+
+def test_the_claim_of_an_older_version_counts(deployed: Server) -> None:
+    """Promise: it knew one claim a host, and wrote that by itself."""
+    (deployed.paths.etc / "claim.json").write_text(json.dumps({"token": NOW, "purge": False, "again": 0}))
+    claim(text(label="203.0.113.7"))
+    assert deployed.do(text())["removed"] is False
+    assert deployed.do(text(label="203.0.113.7"))["removed"] is True
 
 
 def test_a_changed_claim_is_no_replacement(deployed: Server) -> None:

@@ -553,6 +553,99 @@ WRONG_EXISTING: list[tuple[str, Any, str]] = [
 ]
 
 
+SEVERAL: dict[str, Any] = {
+    **EXISTING,
+    "server": {
+        "kind": "existing",
+        "hosts": [
+            {"address": "203.0.113.7", "host_key": HOST_KEY},
+            {"address": "203.0.113.8", "host_key": public_key("ecdsa-sha2-nistp256"), "port": 2222},
+        ],
+    },
+}
+WRONG_SEVERAL: list[tuple[str, Any, str]] = [
+    ("server.hosts", [], "must not be empty (got []): write it as - address"),
+    ("server.hosts", "203.0.113.7", "must be a list"),
+    ("server.hosts[1].address", "a b", "must be a host's name or IP address"),
+    ("server.hosts[1].address", MISSING, "must be given"),
+    ("server.hosts[1].port", 0, "must be from 1 to 65535 (got 0)"),
+    ("server.hosts[1].host_key", "SHA256:abcdef", "must be a public SSH host key, not its fingerprint"),
+    ("server.hosts[1].host_key", HOST_KEY, "must differ from server.hosts[0].host_key"),
+    ("server.hosts[1].user", "admin", "is not a setting"),
+    ("server.address", "203.0.113.7", "must not be given beside server.hosts"),
+    ("server.host_key", HOST_KEY, "must not be given beside server.hosts"),
+    ("env.DATABASE_URL", "sqlite:////srv/shop/shared/data/shop.db", "must not be an SQLite database with several"),
+    ("app.mode", "development", ""),
+    ("drift", "sometimes", "must be 'off' or 'preview'"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), WRONG_SEVERAL)
+def test_a_wrong_list_of_hosts_is_named(place: str, value: Any, words: str) -> None:
+    """Promise: each entry is checked like the only host of a server, and the message says which entry it is."""
+    lines = problems(at_place(SEVERAL, place, value))
+    if place == "app.mode":
+        assert "flaskhost:server.hosts: must be one host in development mode" in "".join(lines)
+        return
+    (line,) = lines
+    assert line.startswith(f"flaskhost:{place}: {words}")
+
+
+def at_place(config: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """Return a configuration with a value put in, also into an entry of a list."""
+    made = copy.deepcopy(config)
+    inner: Any = made
+    *above, last = [int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", place)]
+    for name in above:
+        inner = inner.setdefault(name, {}) if isinstance(inner, dict) else inner[name]
+    if value is MISSING:
+        del inner[last]
+    else:
+        inner[last] = value
+    return made
+
+
+def test_several_hosts_have_a_user_and_a_bastion_together() -> None:
+    """Promise: they are one server in several places; each is called by its address, and by an unusual port."""
+    found = load(at_place(at_place(SEVERAL, "server.user", "deploy"), "server.bastion", dict(BASTION))).server
+    assert isinstance(found, settings.ExistingServers)
+    assert [host.label for host in found.hosts] == ["203.0.113.7", "203.0.113.8-2222"]
+    assert (found.user, found.public_name) == ("deploy", "203.0.113.7")
+
+
+def test_one_way_cannot_lead_to_two_hosts() -> None:
+    """Promise: the same address twice is a mistake, unless the ports tell the hosts apart."""
+    config = at_place(SEVERAL, "server.hosts[1].address", "203.0.113.7")
+    assert load(config).server
+    (line,) = problems(at_place(config, "server.hosts[1].port", 22))
+    assert line.startswith("flaskhost:server.hosts[1].address: must differ from server.hosts[0].address")
+
+
+def test_the_missing_key_of_one_of_several_hosts_is_answered_with_its_command() -> None:
+    """Promise: the command asks that very host, through the bastion if there is one."""
+    (line,) = problems(at_place(SEVERAL, "server.hosts[1].host_key", MISSING))
+    assert "flaskhost:server.hosts[1].host_key: must be given" in line
+    assert "`ssh-keyscan -p 2222 -t ed25519 203.0.113.8`" in line
+    behind = at_place(SEVERAL, "server.bastion", dict(BASTION))
+    (line,) = problems(at_place(behind, "server.hosts[1].host_key", MISSING))
+    assert f"root@{BASTION['address']} ssh-keyscan -p 2222" in line
+
+
+def test_an_encrypted_sqlite_url_is_refused_and_not_shown() -> None:
+    """Promise: it may hold a password."""
+    config = {**SEVERAL, "secrets": {"DATABASE_URL": "sqlite:///secret.db"}, "digest_key": KEY}
+    (line,) = problems(config)
+    assert line.startswith("flaskhost:secrets.DATABASE_URL: must not be an SQLite database")
+    assert "secret.db" not in line
+
+
+def test_drift_in_a_preview_is_for_hosts_that_are_there() -> None:
+    """Promise: the keys of a container are made by Pulumi itself, so a preview has none."""
+    assert load({**EXISTING, "drift": "preview"}).drift == "preview"
+    (line,) = problems({**SMALLEST, "drift": "preview"})
+    assert line.startswith("flaskhost:drift: must be off for a server of kind local")
+
+
 @pytest.mark.parametrize(("place", "value", "words"), WRONG_EXISTING)
 def test_a_wrong_way_to_an_existing_server_is_named(place: str, value: Any, words: str) -> None:
     """Promise: a line pasted from somewhere else is refused with what is wrong about it."""
@@ -677,7 +770,8 @@ def test_credentials_in_plain_text_are_refused_and_never_shown() -> None:
 
 def test_every_setting_is_wrong_at_least_once_in_these_tables() -> None:
     """Promise: a setting that is added gets its wrong value here."""
-    tried = {place for place, _, _ in (*WRONG, *WRONG_FROM_REPOSITORY, *WRONG_EXISTING)}
+    tables = (*WRONG, *WRONG_FROM_REPOSITORY, *WRONG_EXISTING, *WRONG_SEVERAL)
+    tried = {re.sub(r"\[\d+\]", "", place) for place, _, _ in tables}
     inside = {f"web.{name}.{field}" for name in ("static", "media") for field in ("url", "expires")}
     assert {written(place) for place in KNOWN} - tried - inside == {"app.health"}
 

@@ -2,6 +2,10 @@
 
 Pulumi removes what it has replaced after the new one is there. So a deploy claims its application with a token, and a
 teardown does nothing unless its token is the one that claimed last.
+
+The step of a stack that becomes one of several hosts has another name from then on: Pulumi makes the claim of the new
+name and ends that of the old one, now or after a failure and another `up`. So each name has a claim of its own, and the
+application goes with the last of them.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ REPLACEMENT_SECONDS = 600
 
 
 def claim(asked: Document, *, anew: bool) -> Dict[str, Any]:
-    """Note whose the application is. Input: token, purge, stack.
+    """Note whose the application is. Input: token, purge, stack, as (what the host is called, if it is one of several).
 
     Args:
         asked: the document.
@@ -36,10 +40,9 @@ def claim(asked: Document, *, anew: bool) -> Dict[str, Any]:
     """
     paths = layout.known(asked.app)
     _refuse_strangers(paths, asked["stack"])
-    before = _claimed(paths)
-    again = time.time() if anew and before.get("token") == asked["token"] else 0
-    claimed = {"token": asked["token"], "purge": asked["purge"], "again": again}
-    write(paths.etc / "claim.json", json.dumps(claimed, indent=2) + "\n", mode=0o600)
+    claims, name = _claims(paths), _name(asked)
+    again = time.time() if anew and claims.get(name, {}).get("token") == asked["token"] else 0
+    _write_claims(paths, {**claims, name: {"token": asked["token"], "again": again}})
     return {"claimed": asked.app, "purge": asked["purge"]}
 
 
@@ -51,14 +54,20 @@ def teardown(asked: Document, progress: Progress) -> Dict[str, Any]:
         progress.say(f"{asked.app} is not on this host any more")
         _leave(layout.Layout(asked.app, "/srv"), progress)
         return {"removed": False, "kept": {}}
-    claimed = _claimed(paths)
+    claims, name = _claims(paths), _name(asked)
+    claimed, others = claims.get(name, {}), {one: claim for one, claim in claims.items() if one != name}
+    stays = {"removed": False, "kept": {str(paths.home): "all of it"}}
     if claimed.get("token") != asked["token"]:
         progress.say(f"{asked.app} was claimed by another deploy since: it stays")
-        return {"removed": False, "kept": {str(paths.home): "all of it"}}
+        return stays
     if time.time() - claimed["again"] < REPLACEMENT_SECONDS:
         progress.say(f"{asked.app} was claimed anew a moment ago: it stays; `flaskhost remove {asked.app}` removes it")
-        write(paths.etc / "claim.json", json.dumps({**claimed, "again": 0}, indent=2) + "\n", mode=0o600)
-        return {"removed": False, "kept": {str(paths.home): "all of it"}}
+        _write_claims(paths, {**claims, name: {**claimed, "again": 0}})
+        return stays
+    if others:
+        progress.say(f"{asked.app} stays: the stack has it under another name of this host as well")
+        _write_claims(paths, others)
+        return stays
     return remove_from_host(paths, progress, purge=bool(asked["purge"]))
 
 
@@ -130,12 +139,23 @@ def _refuse_strangers(paths: layout.Layout, stack: str) -> None:
         raise Failure(f"the application name {paths.app!r} belongs to the stack {owner!r} on this host")
 
 
-def _claimed(paths: layout.Layout) -> Dict[str, Any]:
+def _name(asked: Document) -> str:
+    """Return what a claim calls this host: nothing where it is the stack's only one."""
+    return str(asked.values.get("as", ""))
+
+
+def _claims(paths: layout.Layout) -> Dict[str, Dict[str, Any]]:
+    """Return the claims by what they call this host."""
     try:
         found: Dict[str, Any] = json.loads((paths.etc / "claim.json").read_text())
     except FileNotFoundError:
         return {}
-    return found
+    # An older version of this command knew one claim.
+    return {"": found} if "token" in found else found
+
+
+def _write_claims(paths: layout.Layout, claims: Dict[str, Dict[str, Any]]) -> None:
+    write(paths.etc / "claim.json", json.dumps(claims, indent=2) + "\n", mode=0o600)
 
 
 def _units(paths: layout.Layout) -> None:
