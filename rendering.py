@@ -283,10 +283,8 @@ def _git_credentials(settings: Settings) -> dict[str, str]:
 
 def _once(settings: Settings, place: Place) -> dict[str, Any]:
     """Return what is done once for all hosts of a stack, by the first one."""
-    app = settings.app
-    if not place.is_first:
-        return {"migrate": "none", "on_release": None}
-    return app.model_dump(include={"migrate", "on_release", "on_release_timeout"})
+    wishes = settings.app.model_dump(include={"migrate", "on_release", "on_release_timeout"})
+    return wishes if place.is_first else {**wishes, "migrate": "none", "on_release": None}
 
 
 def _base(settings: Settings, place: Place) -> str:

@@ -153,6 +153,9 @@ def worker(request: str, verbs: Dict[str, Work]) -> int:
         outcome, status = work(asked, progress, verbs)
     # As the front has named it.
     _record(path.stem.rpartition("-")[0], asked, progress.phases, outcome)
+    host = asked[0].values.get("host")
+    if host and not outcome["ok"]:
+        outcome["error"] = _among_others(host, asked[0].verb, outcome["error"])
     write(path.with_suffix(".result"), json.dumps(outcome), mode=0o600)
     return status
 
@@ -193,6 +196,16 @@ def _record(step: str, asked: Sequence[document.Document], phases: Dict[str, flo
     # What was done is done, also where a full disk has no room for its record.
     with contextlib.suppress(OSError):
         releases.record(paths, "step", releases.read(paths, digests[0]) if digests else None, step=step, **facts)
+
+
+def _among_others(host: str, verb: str, error: str) -> str:
+    """Return what went wrong on one of several hosts, in the message of a whole `up`."""
+    if verb != "switch":
+        return f"{host}: {error}\nNo host was switched: all of them serve what they served"
+    return (
+        f"{host}: {error}\nOther hosts may serve the new release: `python -m ops drift` says what each of them serves. "
+        "Another `pulumi up` tries this host again; with the earlier value in the stack file it takes the others back"
+    )
 
 
 def _words(unit: str, program: str, request: Path, seconds: int) -> Tuple[str, ...]:

@@ -83,6 +83,10 @@ class Machine:
         """Have nobody log in as root any more."""
         self.host.run("echo 'PermitRootLogin no' > /etc/ssh/sshd_config.d/root.conf && systemctl reload ssh")
 
+    def authorize(self, public_key: str) -> None:
+        """Let root log in with another key as well: that of a stack with several hosts."""
+        self.host.run(f"echo '{public_key}' >> /root/.ssh/authorized_keys")
+
     def add_user(self, user: str, public_key: str, password: str = "") -> None:
         """Make a user who logs in with that key; without a password of their own, if none is given."""
         self.host.run(f"useradd --create-home --shell /bin/bash {user}")
