@@ -23,6 +23,7 @@ from flaskhost.verbs import (
     base,
     checks,
     development,
+    drift,
     environment,
     prepare,
     rollback,
@@ -67,7 +68,8 @@ UNIT: Dict[str, Callable[[str], None]] = {
 }
 # Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
 CLAIMS = {"claim": True, "renew": False}
-PEOPLE = ("status", "releases", "rollback", "remove", "remove --purge")
+PEOPLE = ("status", "releases", "rollback", "drift", "remove", "remove --purge")
+DRIFTED = 2
 # A step is one SSH session. All that a release needs is one: each further one would cost a login. Several hosts wait
 # for each other before `stage` and before `switch`.
 STEPS: Dict[str, Tuple[str, ...]] = {
@@ -128,6 +130,10 @@ def _for_people(words: List[str]) -> int:
     elif verb == "releases":
         rows = status.every(app)
         print(json.dumps(rows, indent=2) if as_json else status.listed(rows))
+    elif verb == "drift":
+        found = drift.drift(app, Progress())
+        print(json.dumps(found) if as_json else "\n".join(drift.lines(found)))
+        return DRIFTED if found["differences"] and not as_json else 0
     elif verb in ("remove", "remove --purge"):
         teardown.by_hand(app, Progress(), purge="--purge" in verb)
     else:

@@ -59,6 +59,11 @@ def restore(paths: layout.Layout) -> List[str]:
     return different
 
 
+def managed(paths: layout.Layout) -> List[Path]:
+    """Return the folders and links that `restore` looks after, wherever a folder really is."""
+    return [*(_itself(rule.path) for rule in _folders(paths)), *(path for path, _ in _links(paths))]
+
+
 def hand_over(paths: layout.Layout) -> None:
     """Give what the application has written to the account that it runs as from now on.
 

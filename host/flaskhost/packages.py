@@ -103,8 +103,7 @@ def install(packages: Sequence[str], progress: Progress, *, listed: bool = False
     Raises:
         Failure: apt could not; the message holds what it said.
     """
-    there = _installed(packages)
-    missing = [package for package in packages if package not in there]
+    missing = lacking(packages)
     if not missing:
         return []
     root = Path(os.environ.get("FLASKHOST_ROOT", "/"))
@@ -171,6 +170,12 @@ def _patience() -> int:
     said = run(["apt-config", "dump", "DPkg::Lock::Timeout"], check=False).stdout
     found = re.search(r'"([0-9]{1,6})"', said)
     return int(found.group(1)) if found else LOCK_SECONDS
+
+
+def lacking(names: Sequence[str]) -> List[str]:
+    """Return those of these packages that are not installed."""
+    there = _installed(names) if names else []
+    return [name for name in names if name not in there]
 
 
 def _installed(packages: Sequence[str]) -> List[str]:

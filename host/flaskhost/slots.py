@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from flaskhost import health, layout, processes, releases, systemd
 from flaskhost.files import link, write
@@ -22,39 +23,81 @@ def fill(paths: Layout, colour: str, release: releases.Release) -> None:
     """Make a slot that is not running hold a release: its links, then its units, checked before systemd reads them."""
     links(paths, colour, release)
     processes.clear(paths, colour, release)
-    units = {
+    install(paths, release, units(paths, colour, release))
+    if release.facts.get("altered") == colour:
+        release.update(altered=None)
+
+
+def units(paths: Layout, colour: str, release: releases.Release) -> Dict[str, str]:
+    """Return the units that a release has in a slot, each with its file in the release's configuration."""
+    return {
         layout.socket(paths.app, colour): "gunicorn.socket",
         layout.service(paths.app, colour): "gunicorn.service",
         **processes.units(paths, colour, release),
     }
-    install(paths, release, units)
 
 
 def links(paths: Layout, colour: str, release: releases.Release) -> bool:
     """Make a slot's links lead to a release; return whether any led elsewhere before."""
     changed = False
-    for name, target in (
-        ("release", f"../../releases/{release.facts['folder']}"),
-        ("venv", f"../../venvs/{release.facts['venv']}"),
-        ("static", f"../../static/{release.digest}"),
-        ("env", f"../../config/{release.digest}/env"),
-        ("config", f"../../config/{release.digest}"),
-    ):
-        changed = link(paths.slot(colour) / name, target) or changed
+    for path, target in _targets(paths, colour, release).items():
+        changed = link(path, target) or changed
     return changed
 
 
-def install(paths: Layout, release: releases.Release, units: Dict[str, str]) -> None:
+def _targets(paths: Layout, colour: str, release: releases.Release) -> Dict[Path, str]:
+    """Return where a slot's links lead to."""
+    targets = {
+        "release": f"../../releases/{release.facts['folder']}",
+        "venv": f"../../venvs/{release.facts['venv']}",
+        "static": f"../../static/{release.digest}",
+        "env": f"../../config/{release.digest}/env",
+        "config": f"../../config/{release.digest}",
+    }
+    return {paths.slot(colour) / name: target for name, target in targets.items()}
+
+
+def managed(paths: Layout, colour: str, release: releases.Release) -> List[Path]:
+    """Return the links of a slot."""
+    return list(_targets(paths, colour, release))
+
+
+def holding(paths: Layout, release: releases.Release) -> Optional[str]:
+    """Return the slot that holds a release, the active one first, or None.
+
+    A slot that was changed by hand does not count: what runs there may not be what the stack says.
+    """
+    colour = releases.slot_of(paths, release.digest)
+    both = (colour, layout.other(colour)) if colour in layout.SLOTS else ()
+    return next((one for one in both if one and _is_intact(paths, one, release)), None)
+
+
+def _is_intact(paths: Layout, colour: str, release: releases.Release) -> bool:
+    """Tell whether a slot is what `fill` has made of it for that release."""
+    if release.facts.get("altered") == colour:
+        return False
+    for path, target in _targets(paths, colour, release).items():
+        if not path.is_symlink() or os.readlink(path) != target:
+            return False
+    config, wanted = paths.config(release.digest), units(paths, colour, release)
+    return all(_same(config / file, paths.units / unit) for unit, file in wanted.items())
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def install(paths: Layout, release: releases.Release, wanted: Dict[str, str]) -> None:
     """Install units of a release, by name, each with its file in the release's configuration."""
     changed = False
-    for name, file in units.items():
+    for name, file in wanted.items():
         text = (paths.config(release.digest) / file).read_text()
         changed = write(paths.units / name, text) or changed
     # Each time, and not only after a change: what a killed try has written was never looked at.
-    said = run(["systemd-analyze", "verify", *(str(paths.units / name) for name in units)], check=False)
-    if said.returncode or any(name in said.stdout for name in units):
+    said = run(["systemd-analyze", "verify", *(str(paths.units / name) for name in wanted)], check=False)
+    if said.returncode or any(name in said.stdout for name in wanted):
         raise Failure(f"systemd refuses the unit of the release:\n{said.stdout}")
-    if changed or systemd.is_outdated(*units):
+    if changed or systemd.is_outdated(*wanted):
         systemd.systemctl("daemon-reload")
 
 
@@ -73,6 +116,17 @@ def stop(paths: Layout, colour: str) -> None:
 def retire(paths: Layout, colour: str) -> None:
     """Have a slot that no new visitor reaches stop gracefully; nobody has to wait for its last requests."""
     systemd.systemctl("stop", "--no-block", layout.service(paths.app, colour), layout.socket(paths.app, colour))
+
+
+def retire_idle(paths: Layout, idle: str, progress: Progress) -> None:
+    """Stop a slot that nobody points to any more.
+
+    The one before; or what a killed switch has left running, or an `up` that staged there and failed on another host.
+    """
+    if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
+        drain(paths, idle, progress)
+        retire(paths, idle)
+        progress.say(f"stopping: {idle}")
 
 
 def discard(paths: Layout, colour: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Iterable, List
@@ -31,13 +32,21 @@ def refuse_foreign(paths: layout.Layout, names: Iterable[str]) -> None:
     """
     sites = [f"/etc/nginx/sites-{kind}/{paths.app}" for kind in ("enabled", "available")]
     files = [paths.at(name) for name in (*names, *sites) if name.startswith("/")]
-    foreign = [
-        path for path in files if (path.is_symlink() or path.exists()) and not (path.is_file() and is_ours(path))
-    ]
+    foreign = [path for path in files if _is_there(path) and not _leads(path, sites[1])]
     links = [paths.home / "app", paths.home / "venv", paths.shared / ".env", paths.shared / "static"]
     foreign += [path for path in (*links, paths.run / "gunicorn.sock") if path.exists() and not path.is_symlink()]
     if foreign:
         raise Failure(_message(paths, foreign))
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a file is there that flaskhost has not written."""
+    return (path.is_symlink() or path.exists()) and not (path.is_file() and is_ours(path))
+
+
+def _leads(path: Path, to: str) -> bool:
+    """Tell whether a link leads to that file: whose the link is, the file says, and it may be gone."""
+    return path.is_symlink() and os.readlink(path) == to
 
 
 def _message(paths: layout.Layout, foreign: List[Path]) -> str:

@@ -11,9 +11,22 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Set
+from typing import Any, Dict, List, Set
 
-from flaskhost import accounts, layout, locks, logs, owners, packages, poetry, systemd, takeover, tcp
+from flaskhost import (
+    accounts,
+    layout,
+    locks,
+    logs,
+    manifest,
+    owners,
+    packages,
+    poetry,
+    releases,
+    systemd,
+    takeover,
+    tcp,
+)
 from flaskhost.document import Document
 from flaskhost.files import directory, link, own_tree, remove, write
 from flaskhost.progress import Progress
@@ -34,7 +47,7 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
 
     Input: root, stack, packages, compiler (whether there shall be one), user (account that the application runs as),
     tcp_port (or null), uv, lock_wait (seconds), and as files units, the user's profile and, where logs go to files,
-    their rotation.
+    their rotation. With `drift: preview` also repairs and found (see `drift.drift`).
     """
     paths = layout.Layout(asked.app, asked["root"])
     mode = asked.values.get("mode", "production")
@@ -74,7 +87,36 @@ def base(asked: Document, progress: Progress) -> Dict[str, Any]:
         if asked["tcp_port"]:
             tcp.ensure(paths, asked["tcp_port"], progress)
         _remove_unused(paths.at("/etc/flaskhost"))
+        _remember(paths, asked, wanted, progress)
     return {"distribution": f"{name} {version}", "installed": installed}
+
+
+def _remember(paths: layout.Layout, asked: Document, wanted: List[str], progress: Progress) -> None:
+    """Note what is here now, so that a change by hand is seen; what was put back, with its reasons, counts as told."""
+    before = manifest.recall(paths, "base")
+    told = {"repairs": before.get("repairs", 0), "found": before.get("found", [])}
+    if asked.values.get("repairs", 0) > told["repairs"]:
+        told = {"repairs": asked["repairs"], "found": asked["found"]}
+        _remove_drop_ins(paths, progress)
+    production = asked.values.get("mode") != layout.DEVELOPMENT
+    units = {f"{asked.app}.service": ["enabled"], logs.journal(asked.app): ["enabled", "active"]} if production else {}
+    files = [paths.at(name) for name in asked.files if name.startswith("/")]
+    managed = [*files, *owners.managed(paths), paths.etc / "app.json"]
+    manifest.remember(paths, "base", files=managed, units=units, packages=wanted, **told)
+
+
+def _remove_drop_ins(paths: layout.Layout, progress: Progress) -> None:
+    """Remove what a person has added to units of the application; a release that runs with it is started anew."""
+    found = manifest.added(paths)
+    for unit, files in found.items():
+        progress.say(f"removed from {unit}: {' '.join(files)}")
+        for file in files:
+            remove(paths.at(file))
+    if found:
+        systemd.systemctl("daemon-reload")
+    now, slot = releases.active(paths), paths.active_slot()
+    if now and any(f"@{slot}." in unit for unit in found):
+        now.update(altered=slot)
 
 
 def install(program: str, digest: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from flaskhost import envfile, layout, repository
+from flaskhost import envfile, layout, manifest, repository
 from flaskhost.document import Document
 from flaskhost.files import directory, write
 from flaskhost.progress import Progress
@@ -20,6 +20,8 @@ def environment(asked: Document, progress: Progress) -> Dict[str, Any]:
     progress.scrubber.add(envfile.secrets(text))
     repository.keep_credentials(paths, asked.files)
     directory(paths.environments, mode=0o700)
-    changed = write(paths.environments / asked["environment"], text, mode=0o600)
+    path = paths.environments / asked["environment"]
+    changed = write(path, text, mode=0o600)
+    manifest.remember(paths, "environment", secret=[path])
     progress.say("environment: written" if changed else "environment: there already")
     return {"environment": asked["environment"]}

@@ -133,10 +133,13 @@ def _safe(version: str) -> str:
 def _configuration(paths: layout.Layout, release: releases.Release, asked: Document) -> None:
     folder = paths.config(release.digest)
     directory(folder, mode=0o750, group=asked.app)
-    for name, text in asked.files.items():
-        write(folder / name, text, mode=0o640, group=asked.app)
-    write(folder / "env", _environment(paths, asked), mode=0o640, group=asked.app)
+    texts = {**asked.files, "env": _environment(paths, asked)}
+    changed = [name for name, text in texts.items() if write(folder / name, text, mode=0o640, group=asked.app)]
     release.update(environment=asked["environment"])
+    slot = releases.slot_of(paths, release.digest)
+    if changed and slot:
+        # By hand, since the release's name is a digest of them all: what runs may have read it, and is started anew.
+        release.update(altered=slot)
 
 
 def _demand_space(paths: layout.Layout, asked: Document) -> None:

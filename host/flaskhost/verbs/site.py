@@ -7,9 +7,9 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from flaskhost import layout, locks, nginx, systemd
+from flaskhost import layout, locks, manifest, nginx, systemd
 from flaskhost.document import Document
 from flaskhost.files import directory, link, own, remove, write
 from flaskhost.progress import Progress
@@ -74,7 +74,15 @@ def site(asked: Document, progress: Progress) -> Dict[str, Any]:
         _load(changed=changed)
         remove(pending)
         progress.say("nginx: configuration checked and loaded" if changed else "nginx: nothing to change")
+        manifest.remember(paths, "site", files=_managed(paths, files), units={"nginx.service": ["enabled", "active"]})
     return {"changed": changed}
+
+
+def _managed(paths: layout.Layout, names: Iterable[str]) -> List[Path]:
+    """Return the files of the site and what enables it; the sites of nobody's names depend on other applications."""
+    own = [name for name in names if Path(name).name not in CATCH_ALL]
+    enabled = f"/etc/nginx/sites-enabled/{paths.app}"
+    return [paths.at(name) for name in (*own, enabled)]
 
 
 def _refused(failure: Failure) -> str:

@@ -35,6 +35,8 @@ def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
         text = json.dumps(wishes, indent=2, sort_keys=True) + "\n"
         write(release.wishes_file, text, mode=0o640, group=asked.app)
         colour = bring_up(paths, release, progress)
+        if colour == paths.active_slot():
+            slots.retire_idle(paths, layout.other(colour), progress)
     return {"release": release.digest, "slot": colour}
 
 
@@ -46,7 +48,7 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
     """
     wishes = release.wishes
     active = paths.active_slot()
-    at = releases.slot_of(paths, release.digest)
+    at = slots.holding(paths, release)
     if at and systemd.is_active(layout.service(paths.app, at)):
         progress.say(f"release {release.label} runs in {at} already")
         try:

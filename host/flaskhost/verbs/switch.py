@@ -12,6 +12,7 @@ from flaskhost import (
     incidents,
     layout,
     locks,
+    manifest,
     processes,
     releases,
     slots,
@@ -75,7 +76,23 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
+        _remember(paths, release, move.slot)
     return {"release": release.digest, "slot": move.slot}
+
+
+def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> None:
+    """Note what the active release consists of, so that a change by hand is seen."""
+    config, units = paths.config(release.digest), slots.units(paths, slot, release)
+    files = {config / name for name in ("entry", "gunicorn.conf.py", *units.values())}
+    installed = [paths.units / name for name in units]
+    manifest.remember(
+        paths,
+        manifest.RELEASE,
+        files=[*sorted(files), *installed, *slots.managed(paths, slot, release), paths.active],
+        secret=[config / "env"],
+        # A job runs when its time has come.
+        units={name: [] if name.replace(".service", ".timer") in units else ["active"] for name in units},
+    )
 
 
 def activate(
@@ -112,7 +129,7 @@ def activate(
                     watch.hold(paths.run / "gunicorn.sock", release.wishes["health"], _dying(move), progress)
         except Failure as failure:
             raise Failure(_went_back(move, str(failure), watch, progress, event)) from None
-    _retire(paths, layout.other(slot), progress)
+    slots.retire_idle(paths, layout.other(slot), progress)
     return move
 
 
@@ -166,7 +183,7 @@ def _went_back(move: Move, why: str, watch: Watch, progress: Progress, event: st
         # A full disk, say: no reason to leave the slot running, nor to say less.
         page = f"no record of this could be kept: {error}"
     # Visitors have reached it: what it has taken, it may end.
-    _retire(paths, move.slot, progress)
+    slots.retire_idle(paths, move.slot, progress)
     return f"{why}\n{before.label} serves as before\n\n{page}"
 
 
@@ -197,11 +214,3 @@ def _identity(release: releases.Release) -> Dict[str, Any]:
         "version": release.facts.get("version"),
         "commit": release.facts.get("commit"),
     }
-
-
-def _retire(paths: layout.Layout, idle: str, progress: Progress) -> None:
-    """Stop a slot that nobody points to any more: the one before, or what a killed switch has left running."""
-    if systemd.is_active(layout.service(paths.app, idle)) or systemd.is_active(layout.socket(paths.app, idle)):
-        slots.drain(paths, idle, progress)
-        slots.retire(paths, idle)
-        progress.say(f"stopping: {idle}")
