@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import layout, processes, releases
+from flaskhost import layout, processes, releases, systemd
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import status, umbrella
@@ -144,6 +144,41 @@ def test_a_switch_that_was_killed_between_new_and_old_processes_is_finished(read
     plan = ready.release("v2", **MOVING)
     for unit in of("blue"):
         ready.set(f"active/{unit}")
+    ready.do(plan.switch)
+    assert running(ready) == of("green")
+
+
+class Killed(BaseException):
+    """The verb is gone, as after SIGKILL."""
+
+
+@pytest.mark.parametrize("after", range(9))
+def test_wherever_the_move_of_processes_is_killed_the_next_run_finishes_it(
+    ready: Server, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Promise: some process runs at each moment, and afterwards those of the new release and no other."""
+    ready.release("v1", **MOVING)
+    plan = ready.release("v2", until="stage", **MOVING)
+    real, left = systemd.systemctl, [after]
+
+    def killing(*words: str, **named: Any) -> str:
+        if left[0] == 0:
+            raise Killed
+        left[0] -= 1
+        return real(*words, **named)
+
+    move = processes.take_over
+
+    def moving(*words: Any) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(systemd, "systemctl", killing)
+            move(*words)
+
+    monkeypatch.setattr(processes, "take_over", moving)
+    with pytest.raises(Killed):
+        ready.do(plan.switch)
+    assert [unit for unit in running(ready) if "worker" in unit]
+    monkeypatch.setattr(processes, "take_over", move)
     ready.do(plan.switch)
     assert running(ready) == of("green")
 
