@@ -6,7 +6,7 @@ import pulumi
 
 import host_command
 import rendering
-from components import configuration
+from components import configuration, drift
 from components.host import HostBase
 from components.release import Release, let_visitors_in
 from components.remote import Deploy
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 settings = configuration.load()
 source = configuration.resolve(settings, base=HERE, cache=cache.folder() / "sources")
 command = host_command.pack(cache.folder() / "host")
-plans = [rendering.plan(settings, source, place) for place in rendering.places(settings)]
+plans = [rendering.plan(settings, source, place) for place in drift.places(settings)]
 
 releases = []
 for host, plan in zip(provision(settings), plans, strict=True):

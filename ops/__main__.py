@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ops import abandon
+from ops import abandon, drift
 from ops.setup.errors import SetupError
 
 
@@ -14,8 +14,11 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     abandon.describe(commands.add_parser("abandon", help=abandon.HELP, description=abandon.__doc__))
+    drift.describe(commands.add_parser("drift", help=drift.HELP, description=drift.__doc__))
     asked = parser.parse_args(words)
     try:
+        if asked.command == "drift":
+            return drift.run(asked)
         abandon.abandon(asked.stack, current=asked.current)
     except SetupError as error:
         print(f"{asked.command}: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ import pulumi
 import pytest
 
 import rendering
-from components import configuration
+from components import configuration, drift
 from components.host import HostBase
 from components.release import Release, let_visitors_in
 from components.remote import Deploy
@@ -21,6 +21,7 @@ from components.server import provision
 from components.site import Site
 from components.teardown import Teardown
 from host_command import HostCommand
+from ops.development.connection import Login, Lost
 from settings import RepositorySource
 from tests.components import scenario
 from tests.components.recording import KEYS, Recorder, Registered, is_secret, plain, record
@@ -554,6 +555,84 @@ def test_the_outputs_of_several_hosts_are_told_apart(monkeypatch: pytest.MonkeyP
     record(main)
     assert set(exported["verified"]) == {FIRST, SECOND}
     assert exported["url"] == "https://guestbook.example/"
+
+
+def looking(monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any] | Lost | None) -> tuple[list[str], list[str]]:
+    """Have hosts answer so, in their order; return who is asked, and what is said to the person."""
+    asked: list[str] = []
+    said: list[str] = []
+    told = dict(zip((FIRST, SECOND), answers, strict=False))
+
+    def ask(login: Login, app: str) -> dict[str, Any] | None:
+        assert app == "guestbook"
+        asked.append(f"{login.user}@{login.host}:{login.port} {login.host_key} {sorted(login.environment)}")
+        answer = told[login.host]
+        if isinstance(answer, Lost):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("ops.drift.ask", ask)
+    monkeypatch.setattr(pulumi, "warn", said.append)
+    return asked, said
+
+
+CLEAN: dict[str, Any] = {"differences": [], "repairs": 2, "found": ["/etc/x has another content"]}
+DRIFTED: dict[str, Any] = {
+    "differences": [{"what": "/etc/y", "how": "has another content", "detail": "-a\n+b"}],
+    "repairs": 3,
+    "found": ["/etc/y has another content"],
+}
+
+
+def test_nobody_is_asked_unless_the_stack_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a preview and a no-op connect to nobody, and no document speaks of it."""
+    asked, _ = looking(monkeypatch)
+    assert drift.places(scenario.of(**EXISTING)) == rendering.places(scenario.of(**EXISTING))
+    assert asked == []
+    assert "repairs" not in scenario.plan(**EXISTING).base
+
+
+def test_with_drift_preview_every_host_is_asked_as_the_steps_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: with its pinned key, through sudo if need be; an answer of no change is what the last texts have."""
+    asked, said = looking(monkeypatch, CLEAN, None)
+    server = {**several(FIRST, SECOND)["server"], "user": "admin"}
+    credentials = {"ssh_key": PRIVATE_KEY, "sudo_password": scenario.CANARY}
+    first, second = drift.places(scenario.of(server=server, credentials=credentials, drift="preview"))
+    assert sorted(asked) == [
+        f"admin@{FIRST}:22 {HOST_KEY} ['LC_FLASKHOST_SUDO']",
+        f"admin@{SECOND}:22 {OTHER_HOST_KEY} ['LC_FLASKHOST_SUDO']",
+    ]
+    assert (first.repairs, first.found) == (2, ("/etc/x has another content",))
+    assert (second.repairs, second.found) == (0, ()), "nothing is there yet"
+    assert said == []
+
+
+def test_a_changed_host_is_a_change_of_every_step_that_puts_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: the preview names what is different, and the steps of that host alone run; afterwards nothing does."""
+    settings = scenario.of(**several(FIRST, SECOND), drift="preview")
+    plans = []
+    for answers in ((CLEAN, CLEAN), (DRIFTED, CLEAN), (DRIFTED, CLEAN)):
+        _, said = looking(monkeypatch, *answers)
+        plans.append([rendering.plan(settings, SOURCE, place) for place in drift.places(settings)])
+    (clean, other), (drifted, still), again = plans
+    for step in ("base", "site", "environment", "prepare"):
+        assert getattr(clean, step) != getattr(drifted, step), step
+    assert (still, again) == (other, [drifted, still])
+    assert 'found = ["/etc/y has another content"]' in drifted.base
+    assert clean.release == drifted.release
+    assert said == [
+        f"{FIRST}: changed by hand since the last update, and put back by this one:\n"
+        "  /etc/y has another content\n      -a\n      +b"
+    ]
+
+
+def test_a_host_that_cannot_be_asked_stops_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: without its answer the texts would be wrong; the message names the setting and the host."""
+    looking(monkeypatch, Lost("Connection refused"))
+    with pytest.raises(
+        pulumi.RunError, match=rf"flaskhost:drift: preview .*{FIRST}, and could not: Connection refused"
+    ):
+        drift.places(scenario.of(**EXISTING, drift="preview"))
 
 
 def test_visitors_of_an_existing_server_need_no_port() -> None:
