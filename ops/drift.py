@@ -121,9 +121,7 @@ def look(host: Host) -> Look:
     serves = f"{active['version']} ({active['release'][:8]})"
     # Where the host itself has noticed, that says it all.
     if host.release and active["release"] != host.release and not any(one[0].startswith("active") for one in found):
-        found.insert(
-            0, [f"active release is {serves} instead of {host.release[:8]}, to which the last update switched"]
-        )
+        found.insert(0, [f"active release is {serves} instead of {host.release[:8]}, the one of the last update"])
     return Look(found, serves)
 
 
