@@ -123,7 +123,10 @@ def test_a_host_that_cannot_be_asked_is_status_1_whatever_the_others_say(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Promise: that nothing was found is never said of a host that nobody has looked at."""
-    answers = {"203.0.113.7": Lost("Connection refused"), "203.0.113.8": {**SAME, "differences": [EDITED]}}
+    answers: dict[str, dict[str, Any] | Lost | None] = {
+        "203.0.113.7": Lost("Connection refused"),
+        "203.0.113.8": {**SAME, "differences": [EDITED]},
+    }
     assert asked_of(monkeypatch, TWO, answers) == 1
     said = capsys.readouterr().out
     assert "203.0.113.7: could not be asked: Connection refused" in said
