@@ -38,3 +38,4 @@ verified = {release.deploy.plan.label: release.verified for release in releases}
 pulumi.export("url", first.url)
 pulumi.export("release", {"version": source.version, "commit": source.commit, "digest": first.release})
 pulumi.export("verified", verified.get("", verified))
+pulumi.export("kept", releases[0].kept)

@@ -22,7 +22,8 @@ import sys
 import tarfile
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -32,7 +33,7 @@ from settings.problems import NOTHING, shown
 from settings.rules import is_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 LOOK_UP_SECONDS = 10
 LOCAL_SECONDS = 120
@@ -70,8 +71,9 @@ class Resolved:
         commit: The full commit, 40 hexadecimal digits; None for a folder.
         tree: SHA-256 of the archive, which depends on names, contents, links and executable bits only; where the
             server fetches the code, of repository and commit.
-        archive: A plain tar below the cache; None where the server fetches the code.
+        archive: A plain tar below the cache; None where the server fetches the code, or has the release already.
         size: Bytes of the archive.
+        remark: What a person should know of how it was found.
     """
 
     version: str
@@ -79,13 +81,25 @@ class Resolved:
     tree: str
     archive: Path | None
     size: int
+    remark: str | None = None
 
     @property
     def warning(self) -> str | None:
-        """Say that the archive is large, if it is."""
+        """Say what a person should know: how it was found, or that the archive is large."""
+        if self.remark:
+            return self.remark
         if self.size <= LARGE:
             return None
         return f"the source has {self.size // 2**20} MB: large files are better kept outside of it"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The code of a release that is on the server still, as the stack's state tells it; each as in `Resolved`."""
+
+    version: str
+    commit: str
+    tree: str
 
 
 class SourceError(Exception):
@@ -96,6 +110,10 @@ class SourceError(Exception):
         got = NOTHING if value is None else shown(value)
         self.problem = Problem(tuple(setting.split(".")), rule, got, fix)
         super().__init__(str(self.problem))
+
+
+class _UnreadableError(SourceError):
+    """The repository cannot be read at all, so that nobody knows what it would say."""
 
 
 class _GitError(Exception):
@@ -111,8 +129,11 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
     cache: Path,
     allow_branch: bool = False,
     credentials: Credentials | None = None,
+    kept: Callable[[], Sequence[Kept]] = tuple,
 ) -> Resolved:
     """Return the code of a source at a version, with its archive in the cache.
+
+    Where the repository is gone, a release that is on the server still is found without it: no archive is needed then.
 
     Args:
         source: Repository or folder.
@@ -122,12 +143,47 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
         cache: Folder for mirrors and archives; made if it is not there.
         allow_branch: Whether the version may be a branch.
         credentials: What the server reads the repository with, for a source that it fetches itself.
+        kept: Tells the releases on the server; asked only where the repository does not help.
 
     Raises:
         SourceError: The code cannot be had.
     """
-    archives = cache / "archives" / FORMAT
-    archives.mkdir(parents=True, exist_ok=True)
+    found = partial(_found, source, version, base=base, cache=cache, allow_branch=allow_branch, credentials=credentials)
+    try:
+        return found(commit)
+    except SourceError as error:
+        pinned = commit or (version if is_commit(version) else None)
+        # A branch that cannot be looked up may have moved, and a tag that is not there may have been withdrawn.
+        if isinstance(source, FolderSource) or not (
+            pinned or (isinstance(error, _UnreadableError) and not allow_branch)
+        ):
+            raise
+        one = _on_server(kept(), pinned, version)
+        if one is None:
+            raise
+    if source.via == "server":
+        known = found(one.commit)
+    else:
+        known = _cached(_archives(cache), one.commit, version) or Resolved(
+            label(version, one.commit), one.commit, one.tree, None, 0
+        )
+    return replace(
+        known, remark=f"{known.version} is deployed as the server has it still: the repository has it not, or is gone"
+    )
+
+
+def _found(  # noqa: PLR0913 - as resolve
+    source: RepositorySource | FolderSource,
+    version: str | None,
+    commit: str | None,
+    *,
+    base: Path,
+    cache: Path,
+    allow_branch: bool,
+    credentials: Credentials | None,
+) -> Resolved:
+    """Return the code from the cache, the repository or the folder, as `resolve` does."""
+    archives = _archives(cache)
     try:
         if isinstance(source, FolderSource):
             return _resolve_folder(base / Path(source.folder).expanduser(), source.folder, archives)
@@ -136,7 +192,7 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
             with _access(source, credentials or Credentials()) as access:
                 found = pinned or _look_up(_Remote(source.repository, access), version, allow_branch=allow_branch)
             identity = hashlib.sha256(f"{source.repository}\n{found}\n".encode()).hexdigest()
-            return Resolved(_label(version, found), found, identity, None, 0)
+            return Resolved(label(version, found), found, identity, None, 0)
         if pinned:
             known = _cached(archives, pinned, version)
             if known:
@@ -147,18 +203,30 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
         if known:
             return known
         repository.ensure(found, "app.commit" if commit else "app.version")
-        return _archived(repository, found, _label(version, found), archives)
+        return _archived(repository, found, label(version, found), archives)
     except _GitError as error:
         raise SourceError("app.source", "must be readable by git", None, f"git says: {error}") from None
 
 
-def _archived(repository: _Repository, commit: str, label: str, archives: Path) -> Resolved:
+def _archives(cache: Path) -> Path:
+    folder = cache / "archives" / FORMAT
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _on_server(kept: Sequence[Kept], commit: str | None, version: str | None) -> Kept | None:
+    """Return the code of a release that is on the server still: of a commit, or the only one of a version's name."""
+    wanted = [one for one in kept if (one.commit == commit if commit else one.version == label(version, one.commit))]
+    return wanted[0] if len({one.commit for one in wanted}) == 1 else None
+
+
+def _archived(repository: _Repository, commit: str, name: str, archives: Path) -> Resolved:
     """Return a commit that is at hand, with its archive made."""
     repository.refuse_submodules(commit)
     with tempfile.NamedTemporaryFile(dir=archives, prefix=".git-") as raw:
         repository.archive(commit, Path(raw.name))
         archive, digest = _write(_entries_of_tar(Path(raw.name)), archives, commit)
-    return Resolved(label, commit, digest, archive, archive.stat().st_size)
+    return Resolved(name, commit, digest, archive, archive.stat().st_size)
 
 
 def _look_up(repository: _Repository, version: str | None, *, allow_branch: bool) -> str:
@@ -381,12 +449,12 @@ def _open(place: str, base: Path, cache: Path) -> _Repository:
     folder = base / Path(place).expanduser()
     setting = "app.source.repository"
     if not folder.is_dir():
-        raise SourceError(setting, f"must be a folder, and {folder} is none", place, "correct the path")
+        raise _UnreadableError(setting, f"must be a folder, and {folder} is none", place, "correct the path")
     repository = _Repository(folder, place)
     try:
         prefix = repository.git("rev-parse", "--show-prefix").strip()
     except _GitError as error:
-        raise SourceError(
+        raise _UnreadableError(
             setting, "must be a git repository", place, f"run git init in it, or use folder instead; git says: {error}"
         ) from None
     if prefix:
@@ -608,11 +676,12 @@ def _cached(archives: Path, commit: str, version: str | None) -> Resolved | None
     for archive in archives.glob(f"{commit}-*.tar"):
         digest = _digest(archive)
         if archive.stem == f"{commit}-{digest[:16]}":
-            return Resolved(_label(version, commit), commit, digest, archive, archive.stat().st_size)
+            return Resolved(label(version, commit), commit, digest, archive, archive.stat().st_size)
     return None
 
 
-def _label(version: str | None, commit: str) -> str:
+def label(version: str | None, commit: str) -> str:
+    """Return what people call a version, safe in a file name."""
     if version is None or commit.startswith(version):
         return commit[:12]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", version)[:40].strip(".-") or commit[:12]
@@ -669,14 +738,14 @@ def _git(words: list[str], *, seconds: int, place: str, told: bool = False, acce
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise SourceError(setting, "needs git on this machine", place, "install git") from None
+        raise _UnreadableError(setting, "needs git on this machine", place, "install git") from None
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         fix = "see whether this machine reaches it; a stack with a full commit needs no look-up"
-        raise SourceError(setting, f"must answer within {seconds} seconds", place, fix) from None
+        raise _UnreadableError(setting, f"must answer within {seconds} seconds", place, fix) from None
     if process.returncode == 0:
         return os.fsdecode(out)
     whole = err.decode(errors="replace")
@@ -684,7 +753,7 @@ def _git(words: list[str], *, seconds: int, place: str, told: bool = False, acce
     if told:
         known = access.next_step(whole) if access else None
         fix = f"{known or 'see whether it is there and you may read it'}; git says: {said}"
-        raise SourceError(setting, "must be a repository that this machine can read", place, fix)
+        raise _UnreadableError(setting, "must be a repository that this machine can read", place, fix)
     raise _GitError(said)
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pulumi
@@ -22,6 +23,8 @@ STAND_IN = "FLASKHOST_STAND_IN"
 
 FOLDER = "FLASKHOST_FOLDER"
 """What `make dev` deploys in development mode, in place of the stack's source."""
+
+KEPT_SECONDS = 30.0
 
 
 def load() -> settings.Settings:
@@ -130,12 +133,28 @@ def resolve(found: settings.Settings, *, base: Path, cache: Path) -> sources.Res
             cache=cache,
             allow_branch=app.allow_branch,
             credentials=found.credentials,
+            kept=kept,
         )
     except sources.SourceError as error:
         stop(str(error))
     if code.warning:
         pulumi.log.warn(code.warning)
     return code
+
+
+def kept() -> list[sources.Kept]:
+    """Return the code of the releases that are on the server still, as the stack's own last update left it.
+
+    The engine is asked from within its own run, and only where the repository is of no help: a program has no other way
+    to its stack's state.
+    """
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    words = ["pulumi", "stack", "output", "--json", "--stack", name]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=KEPT_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [sources.Kept(**one) for one in json.loads(told).get("kept") or []]
 
 
 def stop(message: str) -> NoReturn:

@@ -25,10 +25,12 @@ class Release(pulumi.ComponentResource):
         deploy: the host, and the documents.
         released: the step after which visitors of this host reach it.
         verified: how we know: what the checks have looked at and found, by point.
+        kept: version, commit and tree of what stays on the host, and needs no repository on the way back.
     """
 
     released: pulumi.Resource
     verified: pulumi.Output[dict[str, str]]
+    kept: pulumi.Output[list[dict[str, str]]]
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Release(pulumi.ComponentResource):
     def _end(self, last: remote.Command) -> None:
         self.released = last
         self.verified = last.stdout.apply(lambda line: dict(json.loads(line)["checks"]["checks"]))
+        self.kept = last.stdout.apply(lambda line: list(json.loads(line).get("switch", {}).get("kept", [])))
         self.register_outputs({"release": self.deploy.plan.release, "verified": self.verified})
 
 

@@ -8,11 +8,9 @@ with --current also the one from the host where the stack is, so that `./pulumi 
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
-from ops.setup import cache
-from ops.setup.errors import SetupError
+from ops import engine
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +27,12 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def run(asked: argparse.Namespace) -> int:
+    """Forget what the words say; return the exit status."""
+    abandon(asked.stack, current=asked.current)
+    return 0
+
+
 def abandon(stack: str, *, current: bool) -> None:
     """Take removals out of the state of a stack, and say which.
 
@@ -39,14 +43,14 @@ def abandon(stack: str, *, current: bool) -> None:
     Raises:
         SetupError: Pulumi could not read or write the state.
     """
-    state = json.loads(_pulumi("stack", "export", "--stack", stack))
+    state = json.loads(engine.pulumi("stack", "export", "--stack", stack))
     gone = without(state, current=current)
     if not gone:
         also = "" if current else "; with --current the host where the stack is now is forgotten as well"
         print(f"abandon: nothing to forget: {stack} has left no host that it could not reach{also}")
         return
     # Through standard input: the state holds keys, if encrypted ones.
-    _pulumi("stack", "import", "--stack", stack, stdin=json.dumps(state))
+    engine.pulumi("stack", "import", "--stack", stack, stdin=json.dumps(state))
     for one in gone:
         print(f"abandon: forgotten: {one}; what is on that host stays there")
 
@@ -69,18 +73,3 @@ def without(state: dict[str, Any], *, current: bool) -> list[str]:
 def _called(resource: dict[str, Any]) -> str:
     name = str(resource["urn"]).rpartition("::")[2]
     return f"{name} of a host that was left" if resource.get("delete") else name
-
-
-def _pulumi(*words: str, stdin: str | None = None) -> str:
-    done = subprocess.run(
-        [str(cache.TREE / "pulumi"), *words],
-        cwd=cache.TREE,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SetupError(f"pulumi {' '.join(words)} ended with status {done.returncode}:\n{done.stderr.strip()}")
-    return done.stdout

@@ -104,6 +104,18 @@ def every(layout: Layout) -> List[Release]:
     return sorted(found, key=lambda release: str(release.facts.get("created", "")))
 
 
+def codes(layout: Layout) -> List[Dict[str, str]]:
+    """Return the code of the releases that could serve again, oldest first: what the stack needs to ask for one.
+
+    Without a repository nobody else knows the commit of a version, nor the digest that makes the release's identity.
+    """
+    good = [one.facts for one in every(layout) if one.is_prepared() and not one.facts.get("failed")]
+    codes = [
+        {name: str(facts[name]) for name in ("version", "commit", "tree")} for facts in good if facts.get("commit")
+    ]
+    return [code for at, code in enumerate(codes) if code not in codes[:at]]
+
+
 def in_slot(layout: Layout, colour: str) -> Optional[str]:
     """Return the digest of the release in a slot, or None."""
     link = layout.slot(colour) / "config"

@@ -141,6 +141,12 @@ def _patience(app: str) -> float:
         return locks.WAIT_SECONDS
 
 
+def at_work(app: str) -> List[str]:
+    """Return the steps of an application that run now, whoever follows them."""
+    steps = sorted(path.stem for path in (STATE / app).glob("*.turn"))
+    return [step for step in steps if _runs(f"flaskhost-{app}-{step}.service")]
+
+
 def worker(request: str, verbs: Dict[str, Work]) -> int:
     """Do the work of a request; this is what the transient unit runs. Return the exit status."""
     path = Path(request)

@@ -165,6 +165,18 @@ class Shell:
         self._started.append(started)
         return started
 
+    def ask(self, verb: str, app: str) -> dict[str, Any]:
+        """Return what a verb answers in JSON.
+
+        Raises:
+            Lost: it failed, with what it said.
+        """
+        said = self.start(verb, app, stdout=subprocess.PIPE).communicate()[0].decode(errors="replace").strip()
+        try:
+            return dict(json.loads(said))
+        except ValueError:
+            raise Lost(said or "no answer") from None
+
     def close(self) -> None:
         """End all that was started, the connection last."""
         for one in reversed(self._started):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 
-from ops.setup import cache, stacks, workplace
+from ops.setup import cache, locks, stacks, workplace
 from ops.setup.errors import SetupError
 
 USAGE = """\
@@ -23,6 +25,9 @@ usage: ops/setup/start [COMMAND]
 
 Everything is kept in $FLASKHOST_CACHE, by default ~/.cache/flaskhost.
 """
+
+SIGNED = ("up", "update", "destroy", "down", "refresh")
+"""The commands whose history has a place for the program, or the person, that called them (--exec-agent)."""
 
 
 def main(words: list[str]) -> int:
@@ -100,6 +105,8 @@ def run(words: list[str]) -> int:
         variables = stacks.prepare(words[1:], variables)
         if stacks.makes_container(words[1:], variables) and not shutil.which(found.containers):
             with_containers(found)
+        locks.tell(words[1:], variables)
+        words = signed(words)
     program = shutil.which(words[0], path=variables["PATH"])
     if program is None:
         raise SetupError(f"There is no program {words[0]} on PATH.\n  Next: install it, or check its name")
@@ -107,6 +114,18 @@ def run(words: list[str]) -> int:
     # the engine ends its plugins with it, and waits 5 s for those that do not listen.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(program, words, variables)  # noqa: S606 - nothing of ours is left to do
+
+
+def signed(words: list[str]) -> list[str]:
+    """Return a Pulumi command that tells the stack's history who has called it; ops/history.py reads that."""
+    command = next((word for word in words[1:] if not word.startswith("-")), "")
+    if command not in SIGNED or "--exec-agent" in words or "--" in words:
+        return words
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())  # a container may have no name for it
+    return [*words, "--exec-agent", f"flaskhost:{user}@{socket.gethostname()}"]
 
 
 if __name__ == "__main__":

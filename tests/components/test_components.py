@@ -322,13 +322,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_the_program_as_a_whole_makes_the_same_tree(
     folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch, deployed: Recorder
 ) -> None:
-    """Promise: __main__.py is a table of contents and adds nothing; it exports url, release and verified."""
+    """Promise: __main__.py is a table of contents and adds nothing; it exports url, release, verified and kept."""
     configured(monkeypatch, folder, ["secrets", "digest_key"])
     exported: dict[str, Any] = {}
     monkeypatch.setattr(pulumi, "export", exported.__setitem__)
     recorder, _ = record(main)
     assert set(recorder.found) == set(deployed.found)
-    assert set(exported) == {"url", "release", "verified"}
+    assert set(exported) == {"url", "release", "verified", "kept"}
     assert exported["url"] == "https://guestbook.example:20443/"
     assert set(exported["release"]) == {"version", "commit", "digest"}
 

@@ -92,6 +92,12 @@ class Running:
         self._process.wait(30)
         return self._read()
 
+    def kill_engine(self) -> Run:
+        """Kill the engine alone; what it has started finds out by itself."""
+        self._process.kill()
+        self._process.wait(30)
+        return self._read()
+
     def _read(self) -> Run:
         self._output.seek(0)
         text = self._output.read()

@@ -6,10 +6,7 @@ One server for all of them. Each case is undone by itself, and at the end the ne
 from __future__ import annotations
 
 import datetime as dt
-import os
 import shlex
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from tests.e2e.host import HOME
+from tests.e2e.repository import make, release
 from tests.e2e.serving import Serving, serve
-from tests.e2e.stack import GOOD, NEWER, TREE, Stack
+from tests.e2e.stack import GOOD, NEWER, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -58,8 +55,7 @@ server.serve_forever()
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a repository of the bundled application with releases that cannot come."""
-    folder = tmp_path_factory.mktemp("repository") / "guestbook"
-    subprocess.run([sys.executable, TREE / "examples" / "make_repository.py", folder], check=True, capture_output=True)
+    folder = make(tmp_path_factory.mktemp("repository") / "guestbook")
     requirements = (folder / "requirements.txt").read_text()
     release(folder, NOT_THERE, {"requirements.txt": "flask==99.0.0\n"})
     release(folder, COMPILED, {"requirements.txt": f"./ext\n{requirements}", **EXTENSION})
@@ -67,22 +63,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = f"--index-url https://localhost:{INDEX_PORT}/simple\nnothing-of-this-name==1\n"
     release(folder, CLOCK, {"requirements.txt": index})
     return folder
-
-
-def release(folder: Path, tag: str, files: Mapping[str, str]) -> None:
-    """Put a release beside the good one: its files, and these."""
-    who = {f"GIT_{role}_{what}": "test@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-
-    def git(*words: str) -> None:
-        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, env={**os.environ, **who})
-
-    git("checkout", "-q", GOOD)
-    for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-    git("add", "--all")
-    git("commit", "-q", "--no-gpg-sign", "-m", tag)
-    git("tag", "--no-sign", tag)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +75,9 @@ def serving(stack: Stack, repository: Path) -> Serving:
 
 def test_a_repository_that_is_gone_is_named(serving: Serving) -> None:
     """A path with nothing, and a server with nobody."""
-    serving.refused("flaskhost:app.source.repository: must be a folder", app={"source": {"repository": "../gone"}})
+    serving.refused(
+        "flaskhost:app.source.repository: must be a folder", app={"source": {"repository": "../gone"}, "version": "v7"}
+    )
     away = {"repository": "https://127.0.0.1:1/app.git"}
     serving.refused("must be a repository that this machine can read", app={"source": away, "version": "v7"})
 

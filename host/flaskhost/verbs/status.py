@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
-from flaskhost import incidents, layout, processes, releases, systemd, wanted
+from flaskhost import incidents, layout, processes, releases, systemd, transient, wanted
 
 # Of a process, and of a job.
 DETAILS = ("restarts", "last", "result", "next")
@@ -32,6 +32,7 @@ def status(app: str) -> Dict[str, Any]:
         "wanted": wanted.read(paths),
         "disagreement": wanted.disagreement(paths),
         "incident": {name: last[name] for name in ("time", "release", "why", "page")} if last else None,
+        "at_work": transient.at_work(app),
     }
 
 
@@ -49,6 +50,7 @@ def told(found: Dict[str, Any]) -> str:
     rows.append(("at boot", "starts" if found["enabled"] else f"does not start: sudo systemctl enable {app}"))
     if found["wanted"] and not found["disagreement"]:
         rows.append(("stack", "wants what serves"))
+    rows += [("at work", step) for step in found["at_work"]]
     width = max(len(name) for name, _ in rows)
     lines += [f"  {name.ljust(width)}  {text}" for name, text in rows]
     if found["disagreement"]:

@@ -1,0 +1,270 @@
+"""Go back to an earlier configuration of a stack: show the difference, write the stack file, run `up`.
+
+What comes back is all that a release is: code, packages, environment, processes. The release itself is on the host
+still, so nothing is built. Which configurations there were, the engine knows (ops/history.py), on every backend.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from ops import configuration, engine, history, stack_file
+from ops.configuration import COMMIT, Change, Configuration
+from ops.history import FOLDER, Update
+from ops.setup import cache
+from ops.setup.errors import SetupError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from ops.configuration import Place
+
+HELP = "go back to the last successful configuration, or to another one of the history"
+SHORTEST_COMMIT = 7
+MESSAGE = re.compile(r"Rollback to update (\d+)\b")
+"""How a rollback is told from other updates in the history: by the message that `run` gives it."""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--stack", required=True, help="name of the stack")
+    parser.add_argument("--to", metavar="N|VERSION", help="number of an update (`history` tells them), or a version")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Go back; return the exit status.
+
+    Raises:
+        SetupError: there is nothing to go back to, or the stack file could not be written; nothing was changed then.
+    """
+    stack, file = asked.stack, _file_of(asked.stack)
+    now, updates = current(stack), history.of(stack)
+    target = chosen(updates, asked.to) if asked.to else earlier(updates, now)
+    refuse_unreadable(target)
+    then = wanted(target)
+    differing = configuration.changes(now, then)
+    print(f"back to {target.label} of {target.started:%Y-%m-%d %H:%M} UTC by {configuration.printable(target.author)}")
+    print("\n".join(f"  {change}" for change in differing) or f"  {file.name} says so already")
+    for remark in _remarks(target):
+        print(f"  {remark}")
+    if not asked.yes and not _confirmed(f"Write this into {file.name} and run up?"):
+        print("rollback: nothing was changed")
+        return 1
+    if differing:
+        put_back(stack, file, differing, then)
+        print(f"{file.name}: written")
+    message = f"Rollback to {target.label}"
+    if engine.watched(["up", "--stack", stack, "--yes", "--skip-preview", "--message", message]) == 0:
+        return 0
+    print(failed(stack, file, target, updates[-1]), file=sys.stderr)
+    return 1
+
+
+def current(stack: str) -> Configuration:
+    """Return what the stack file says."""
+    return configuration.read(engine.answer("config", "--show-secrets", "--stack", stack))
+
+
+def earlier(updates: Sequence[Update], now: Configuration) -> Update:
+    """Return the last successful update before what the stack has now, and that differs from it.
+
+    Args:
+        updates: oldest first.
+        now: what the stack file says.
+
+    Raises:
+        SetupError: there is none, or the stack file does not say what was deployed last.
+    """
+    tried = [one for one in updates if one.kind in ("update", "destroy")]
+    if tried and tried[-1].kind == "destroy":
+        raise SetupError("the stack was destroyed.\n  Next: --to N for an update of `history`, or ./pulumi up")
+    if not tried:
+        raise SetupError("nothing was deployed yet.\n  Next: ./pulumi up")
+    present, served = tried[-1], effective(tried)
+    before = served[:-1] if present.is_good else served
+    found = [one for one in before if not same(one, present)]
+    if not found:
+        raise SetupError("there is no successful update before this one with another configuration")
+    if present.is_good and configuration.changes(now, present.configuration):
+        asked = replace(present, configuration=now, version=None, commit=None)
+        if not same(asked, present):
+            raise SetupError(
+                f"the stack file does not say what was deployed last, in {present.label}: it was edited since, or is "
+                f"an older copy, or an `up` was killed.\n  Next: --to {present.number} for what was deployed last, or "
+                f"--to {found[-1].number} for the one before"
+            )
+    return found[-1]
+
+
+def effective(updates: Sequence[Update]) -> list[Update]:
+    """Return the successful updates without those that were left by a rollback, as the host counts them as well.
+
+    So that a second rollback goes one further back, and not to what the first one has left.
+    """
+    numbered = {one.number: one for one in updates}
+    found: list[Update] = []
+    for update in filter(lambda one: one.is_good, updates):
+        said = MESSAGE.match(update.message)
+        target = numbered.get(int(said[1])) if said else None
+        places = [at for at, one in enumerate(found) if target and same(one, target)]
+        found = [*(found[: places[-1]] if places else found), update]
+    return found
+
+
+def same(one: Update, other: Update) -> bool:
+    """Tell whether two updates asked for the same; a commit that is not known differs from none."""
+    differing = configuration.changes(one.configuration, other.configuration)
+    if all(change.place == COMMIT for change in differing):
+        return None in (one.commit, other.commit) or one.commit == other.commit
+    return False
+
+
+def chosen(updates: Sequence[Update], asked: str) -> Update:
+    """Return the update that a person names, by its number, or the newest successful one of a version or commit.
+
+    Raises:
+        SetupError: there is none, or it was not successful.
+    """
+    named = [one for one in updates if str(one.number) == asked]
+    if named and not named[0].is_good:
+        what = f"{named[0].kind} {named[0].result}"
+        raise SetupError(f"update {asked} deployed nothing to go back to ({what}).\n  Next: {_choices(updates)}")
+    named = named or [one for one in updates if one.is_good and _is_of(one, asked)]
+    if not named:
+        raise SetupError(f"no successful update has the number or version {asked!r}.\n  Next: {_choices(updates)}")
+    return named[-1]
+
+
+def _is_of(update: Update, asked: str) -> bool:
+    by_commit = len(asked) >= SHORTEST_COMMIT and (update.commit or "").startswith(asked)
+    return update.version == asked or by_commit
+
+
+def _choices(updates: Iterable[Update]) -> str:
+    good = [f"{one.number} ({one.version})" for one in updates if one.is_good]
+    return f"choose one of {', '.join(good[-10:])}" if good else "./pulumi up"
+
+
+def refuse_unreadable(target: Update) -> None:
+    """Refuse a configuration whose secrets are lost.
+
+    Raises:
+        SetupError: they cannot be decrypted.
+    """
+    hidden = target.configuration.unreadable
+    if hidden:
+        raise SetupError(
+            f"{', '.join(sorted(hidden))} of {target.label} cannot be decrypted: the stack had another passphrase or "
+            "key service then.\n  Next: write its version and commit into the stack file by hand, and ./pulumi up"
+        )
+
+
+def wanted(target: Update) -> Configuration:
+    """Return the configuration to go back to: that of an update, with its commit, so that nothing is looked up."""
+    was = target.configuration
+    if target.commit is None or target.version == target.commit:
+        return was
+    return replace(was, values={**was.values, COMMIT: target.commit})
+
+
+def _remarks(target: Update) -> list[str]:
+    if FOLDER in target.configuration.values:
+        return ["the code is what lies in the folder now: what lay there then is not recorded"]
+    if target.commit is None:
+        return [f"the commit of {target.version} is not known any more: it is looked up in the repository"]
+    return []
+
+
+def put_back(stack: str, file: Path, differing: Sequence[Change], then: Configuration) -> None:
+    """Write values into a stack file, the secret ones encrypted, and see that the engine reads what was wanted.
+
+    Raises:
+        SetupError: it does not; the file is as it was then.
+    """
+    before = file.read_text(encoding="utf-8")
+    edits = [(change.place, change.after) for change in differing]
+    secret = {change.place for change in differing if is_encrypted(change)}
+    encrypted = encrypt(stack, before, [(place, value) for place, value in edits if place in secret])
+    stack_file.write(file, stack_file.put(before, [(place, encrypted.get(place, value)) for place, value in edits]))
+    try:
+        found = configuration.changes(current(stack), then)
+    except SetupError:
+        stack_file.write(file, before)
+        raise
+    if found:
+        stack_file.write(file, before)
+        names = ", ".join(change.name for change in found)
+        raise SetupError(f"{file.name} could not be written so that Pulumi reads {names} as it was: edit it by hand")
+
+
+def is_encrypted(change: Change) -> bool:
+    """Tell whether a value has to be encrypted: the engine tells that something in a group was, and not what.
+
+    Only texts can be.
+    """
+    return change.secret and isinstance(change.after, str)
+
+
+def encrypt(stack: str, text: str, values: Sequence[tuple[Place, str]]) -> dict[Place, stack_file.Secret]:
+    """Return values as the stack file would hold them; they go to the engine on standard input.
+
+    Args:
+        stack: whose key is taken.
+        text: of its file, which says how it encrypts.
+        values: in plain text.
+    """
+    encrypted = {}
+    how = {key: value for key, value in yaml.safe_load(text).items() if key != "config"}
+    with tempfile.TemporaryDirectory(prefix="flaskhost-") as folder:
+        # Not the file itself: what is written there is written once, and whole.
+        scratch = Path(folder) / "scratch.yaml"
+        words = ("config", "set", "--secret", "flaskhost:value", "--stack", stack, "--config-file", str(scratch))
+        for place, value in values:
+            scratch.write_text(yaml.safe_dump(how) if how else "")
+            # The engine takes one line end away.
+            engine.pulumi(*words, stdin=f"{value}\n")
+            written = yaml.safe_load(scratch.read_text())["config"]["flaskhost:value"]
+            encrypted[place] = stack_file.Secret(written["secure"])
+    return encrypted
+
+
+def failed(stack: str, file: Path, target: Update, last: Update) -> str:
+    """Return what is so after an `up` that failed, and what can be done."""
+    return f"""
+rollback: {file.name} says {target.version} now, and `up` failed with what is said above. No visitor reaches a release
+that was not proven healthy: what served before serves on, unless the lines above say otherwise.
+  Next: repair what they name, and run up again: ./pulumi up --stack {stack}
+        or choose another update: python -m ops history --stack {stack} (the last one before this was {last.number})
+        or, on the host and without this machine: sudo flaskhost rollback APP"""
+
+
+def _file_of(stack: str) -> Path:
+    """Return the file of a stack.
+
+    Raises:
+        SetupError: it is not there.
+    """
+    file = cache.TREE / f"Pulumi.{stack.rsplit('/', 1)[-1]}.yaml"
+    if not file.is_file():
+        raise SetupError(f"{file.name} is not there.\n  Next: write it, or take it from your repository")
+    return file
+
+
+def _confirmed(question: str) -> bool:
+    """Ask a person.
+
+    Raises:
+        SetupError: nobody is there to answer.
+    """
+    if not sys.stdin.isatty():
+        raise SetupError("nobody can be asked here.\n  Next: --yes says that it shall be done")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
