@@ -1,11 +1,12 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down dev dev-down test test-fast test-plugin lint bench docs lock
+.PHONY: help demo demo-down dev dev-down history rollback recover test test-fast test-plugin lint bench docs lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
 # Further words for pytest: make test PYTEST='tests/unit -k release'
 PYTEST ?=
+WHICH = --stack '$(or $(STACK),$(error say which stack, such as STACK=prod))'
 # Further words for the benchmark: make bench BENCH=--bare
 BENCH ?=
 
@@ -27,6 +28,15 @@ dev-down: ## remove everything that `make dev` made
 	@$(RUN) python -m ops.development down $(if $(STACK),--stack '$(STACK)')
 
 # Two files at once on any machine: a test mostly waits for its server, and a file shares one among its tests.
+history: ## tell what was deployed, by whom, and what it changed: STACK=prod
+	@$(RUN) python -m ops history $(WHICH)
+
+rollback: ## go back to the last good configuration: STACK=prod; TO=v1.0.0 or TO=3 names another one
+	@$(RUN) python -m ops rollback $(WHICH) $(if $(TO),--to '$(TO)')
+
+recover: ## clear what a killed `up` has left, where that is safe: STACK=prod
+	@$(RUN) python -m ops recover $(WHICH)
+
 test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
 	@$(RUN) python -m pytest -n 2 --dist loadfile $(PYTEST)

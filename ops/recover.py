@@ -49,7 +49,8 @@ def run(asked: argparse.Namespace) -> int:
     for operation in pending:
         print(f"interrupted: {called(operation)}, while {operation['type']}")
     refuse_foreign(stack, pending)
-    print("\n".join(at_work(stack)))
+    for line in at_work(stack):
+        print(line)
     if held:
         engine.pulumi("cancel", "--yes", "--stack", stack)
         print("cleared: the lock")

@@ -151,7 +151,7 @@ def test_a_rollback_brings_back_all_of_the_last_good_update(deployed: Deployed) 
     assert stack.host.releases() == before
     text = stack.file.read_text()
     assert f"version: first {BEHIND}\n" in text
-    assert f"commit: {deployed.commits['first']}\n" in text
+    assert stack.configured("app")["commit"] == deployed.commits["first"]
     assert f"{COMMENT}  flaskhost:secrets:\n" in text
     assert "canary" not in text
     assert deployed.history()[-1]["message"] == "Rollback to update 1 (first)"
@@ -208,7 +208,7 @@ def forget(deployed: Deployed) -> None:
 
 
 def test_an_engine_at_work_keeps_its_lock_and_a_killed_one_is_cleared_away(deployed: Deployed) -> None:
-    """A second `up` is refused, and `recover` too; after kill -9 it says what was left, clears it, and `up` converges."""
+    """A second `up` and `recover` are refused; after kill -9 it says what was left, clears it, and `up` converges."""
     stack, host = deployed.stack, deployed.stack.host
     stack.configure(app={"build": f"sleep {SLOW}"})
     running = stack.begin_up()

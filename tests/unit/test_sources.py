@@ -558,3 +558,54 @@ def test_a_token_goes_to_its_own_host_alone(cache: Path, monkeypatch: pytest.Mon
     assert variables["GIT_CONFIG_KEY_1"] == "credential.https://git.example:8443.helper"
     assert said[0] == "username=x-access-token\npassword=t0ken\n"
     assert "t0ken" not in str(variables)
+
+
+def kept_as(version: str, commit: str) -> list[sources.Kept]:
+    """Return what a server has of one release."""
+    return [sources.Kept(version, commit, "7" * 64)]
+
+
+@pytest.mark.parametrize("form", ["path", "url"])
+def test_a_release_on_the_server_needs_no_repository(repository: Path, cache: Path, tmp_path: Path, form: str) -> None:
+    """Promise: by commit or by its version's name, with nothing in the cache; its digest is the server's."""
+    commit = git(repository, "rev-parse", "v1.0.0^{commit}").strip()
+    gone = RepositorySource(repository=str(tmp_path / "gone") if form == "path" else f"file://{tmp_path}/gone")
+    for version, pinned in (("v1.0.0", commit), (commit, None), ("v1.0.0", None)):
+        found = sources.resolve(
+            gone, version, pinned, base=tmp_path, cache=cache, kept=lambda: kept_as("v1.0.0", commit)
+        )
+        assert (found.commit, found.tree, found.archive) == (commit, "7" * 64, None)
+        assert "as the server has it still" in str(found.warning)
+
+
+def test_a_repository_that_can_be_read_has_the_last_word_on_names(repository: Path, cache: Path) -> None:
+    """Promise: the server is not asked for a withdrawn tag, nor for a branch, nor where the repository helps."""
+
+    def never() -> list[sources.Kept]:
+        raise AssertionError
+
+    source = RepositorySource(repository=str(repository))
+    with pytest.raises(SourceError, match="must be a tag"):
+        sources.resolve(source, "v0.9.0", None, base=repository, cache=cache, kept=never)
+    assert sources.resolve(source, "v1.0.0", None, base=repository, cache=cache, kept=never).archive
+    gone = RepositorySource(repository=str(repository / "gone"))
+    with pytest.raises(SourceError, match="must be a folder"):
+        sources.resolve(gone, "main", None, base=repository, cache=cache, kept=never, allow_branch=True)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param([], id="none"),
+        pytest.param(kept_as("v1.0.1", "3f2a" * 10), id="another one"),
+        pytest.param(kept_as("v1.0.0", "3f2a" * 10) + kept_as("v1.0.0", "4b1d" * 10), id="two of the name"),
+    ],
+)
+def test_without_a_release_on_the_server_the_error_is_the_repository_s(
+    cache: Path, tmp_path: Path, kept: list[sources.Kept]
+) -> None:
+    """Promise: nothing is guessed."""
+    with pytest.raises(SourceError, match="must be a folder"):
+        sources.resolve(
+            RepositorySource(repository="gone"), "v1.0.0", None, base=tmp_path, cache=cache, kept=lambda: kept
+        )
