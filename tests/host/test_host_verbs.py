@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -855,3 +856,29 @@ def test_a_failed_check_is_named_and_the_others_are_looked_at_all_the_same(
     with pytest.raises(Failure, match="2 of 10 checks failed: starts at boot, nginx"):
         ready.do(deployed.checks)
     assert "ok     health" in ready.said.getvalue()
+
+
+def test_a_release_that_is_here_needs_neither_archive_nor_repository(ready: Server) -> None:
+    """Promise: with all that it had it comes back; with another environment it cannot, and the message says why."""
+    first, source = ready.release("v1"), ready.code("v1")
+    ready.release("v2")
+    gone = dataclasses.replace(source, archive=None)
+    back = scenario.plan(gone)
+    assert back.release == first.release
+    found = [ready.do(text) for text in (back.prepare, back.stage, back.switch)][-1]
+    assert [(one["version"], one["commit"]) for one in found["kept"]] == [("v1.0.0", source.commit)] * 2
+    assert {one["tree"] for one in found["kept"]} == {source.tree, ready.code("v2").tree}
+    other = scenario.plan(gone, env__SITE_TITLE="Another")
+    ready.do(other.environment)
+    with pytest.raises(Failure, match="its code could not be had where `up` runs"):
+        ready.do(other.prepare)
+    ready.do(back.switch)
+    assert releases.active(ready.paths).digest == first.release  # type: ignore[union-attr]
+
+
+def test_a_release_that_failed_is_not_offered_to_the_stack(ready: Server) -> None:
+    """Promise: what is told as kept could serve again."""
+    plan = ready.release("v1", until="prepare")
+    assert len(releases.codes(ready.paths)) == 1
+    releases.read(ready.paths, plan.release).update(failed=True)
+    assert releases.codes(ready.paths) == []

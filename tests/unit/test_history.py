@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -252,6 +253,21 @@ def test_a_changed_secret_alone_is_another_configuration() -> None:
     found = updates(entry(1), entry(2, secrets={"TOKEN": OTHER_SECRET}))
     assert back(found) == 1
     assert rollback.wanted(found[0]).values["flaskhost:secrets", "TOKEN"] == SECRET
+
+
+def test_a_second_rollback_goes_one_further_back() -> None:
+    """Promise: not to what the first one has left, as on the host; a version that was put back by hand is a deploy."""
+    found = numbered(*(("update", "succeeded", version) for version in ("v1", "v2", "v3", "v2")))
+    assert back(found) == 3
+    found[-1] = replace(found[-1], message="Rollback to update 2 (v2)")
+    assert back(found) == 1
+
+
+def test_what_a_failed_rollback_left_is_gone_back_from() -> None:
+    """Promise: what served before it serves on, so the stack file gets that again."""
+    found = numbered(("update", "succeeded", "v1"), ("update", "succeeded", "v2"), ("update", "failed", "v1"))
+    found[-1] = replace(found[-1], message="Rollback to update 1 (v1)")
+    assert back(found) == 2
 
 
 def test_the_commit_that_a_rollback_wrote_makes_no_other_configuration() -> None:
