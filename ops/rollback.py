@@ -6,12 +6,13 @@ still, so nothing is built. Which configurations there were, the engine knows (o
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -23,12 +24,13 @@ from ops.setup.errors import SetupError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ops.configuration import Place
 
 HELP = "go back to the last successful configuration, or to another one of the history"
 SHORTEST_COMMIT = 7
+RELEASE = "flaskhost:release:Release$command:remote:Command::"
 MESSAGE = re.compile(r"Rollback to update (\d+)\b")
 """How a rollback is told from other updates in the history: by the message that `run` gives it."""
 
@@ -62,8 +64,11 @@ def run(asked: argparse.Namespace) -> int:
     if differing:
         put_back(stack, file, differing, then)
         print(f"{file.name}: written")
-    message = f"Rollback to {target.label}"
-    if engine.watched(["up", "--stack", stack, "--yes", "--skip-preview", "--message", message]) == 0:
+    words = ["up", "--stack", stack, "--yes", "--skip-preview", "--message", f"Rollback to {target.label}"]
+    good = effective(updates)
+    if good and same(target, good[-1]):
+        words += again(json.loads(engine.pulumi("stack", "export", "--stack", stack))["deployment"])
+    if engine.watched(words) == 0:
         return 0
     print(failed(stack, file, target, updates[-1]), file=sys.stderr)
     return 1
@@ -182,6 +187,16 @@ def _remarks(target: Update) -> list[str]:
     if target.commit is None:
         return [f"the commit of {target.version} is not known any more: it is looked up in the repository"]
     return []
+
+
+def again(deployment: Mapping[str, Any]) -> list[str]:
+    """Return the words that have `up` do the steps of a release once more, although their input is as it was.
+
+    The state of a step is its last successful input. Where a later update failed at its very end or was killed, the
+    host may serve that one, and Pulumi would find nothing to do for the one before.
+    """
+    urns = [one["urn"] for one in deployment.get("resources") or [] if RELEASE in one["urn"] and not one.get("delete")]
+    return [word for urn in urns for word in ("--replace", urn)]
 
 
 def put_back(stack: str, file: Path, differing: Sequence[Change], then: Configuration) -> None:

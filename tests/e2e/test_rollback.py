@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ops.setup import cache
-from tests.e2e.host import HOME
+from tests.e2e.host import HOME, until
 from tests.e2e.load import Visitors
 from tests.e2e.repository import make, release
 from tests.e2e.stack import NEWER, TREE, Stack
@@ -205,6 +205,22 @@ def forget(deployed: Deployed) -> None:
     for commit in deployed.commits.values():
         for archive in (cache.folder() / "sources" / "archives").glob(f"*/{commit}-*.tar"):
             archive.unlink()
+
+
+def test_what_a_killed_up_has_switched_to_is_gone_back_from(deployed: Deployed) -> None:
+    """The step goes on without its engine, and Pulumi knows the release before alone: `rollback` goes there again."""
+    stack, host = deployed.stack, deployed.stack.host
+    good = deployed.history()[-1]["number"]
+    stack.configure(env={"SITE_TITLE": "Title of a third"}, app={"build": f"sleep {SLOW}"})
+    running = stack.begin_up()
+    host.wait_for(f"pgrep --full 'sleep {SLOW}$'")
+    running.kill_engine()
+    until(lambda: "Title of a third" in stack.site.get("/").text, "the step has gone on to its end")
+    deployed.ops("recover")
+    guess = deployed.ops("rollback", "--yes", check=False)
+    assert f"--to {good} for what was deployed last" in guess.stderr
+    deployed.ops("rollback", "--to", str(good), "--yes")
+    assert deployed.served() == like("second")
 
 
 def test_an_engine_at_work_keeps_its_lock_and_a_killed_one_is_cleared_away(deployed: Deployed) -> None:

@@ -263,6 +263,17 @@ def test_a_second_rollback_goes_one_further_back() -> None:
     assert back(found) == 1
 
 
+def test_the_steps_of_the_release_alone_are_done_again() -> None:
+    """Promise: on each host; not the uploads, nor what is about to be removed."""
+    urn = "urn:pulumi:prod::flaskhost::flaskhost:release:Release"
+    steps = [f"{urn}$command:remote:Command::shop-{name}" for name in ("environment", "release")]
+    gone = {"urn": f"{urn}$command:remote:Command::shop-old", "delete": True}
+    others = [f"{urn}$command:remote:CopyToRemote::shop-source", f"{urn}::shop"]
+    deployment = {"resources": [*({"urn": one} for one in (*others, *steps)), gone]}
+    assert rollback.again(deployment) == ["--replace", steps[0], "--replace", steps[1]]
+    assert rollback.again({}) == []
+
+
 def test_what_a_failed_rollback_left_is_gone_back_from() -> None:
     """Promise: what served before it serves on, so the stack file gets that again."""
     found = numbered(("update", "succeeded", "v1"), ("update", "succeeded", "v2"), ("update", "failed", "v1"))
