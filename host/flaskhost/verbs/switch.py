@@ -76,12 +76,8 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
-<<<<<<< HEAD
         _remember(paths, release, move.slot)
-    return {"release": release.digest, "slot": move.slot}
-=======
     return {"release": release.digest, "slot": move.slot, "kept": releases.codes(paths)}
->>>>>>> 19566f8 (Tell a stack's history, go back in it, and clear what a killed engine has left)
 
 
 def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> None:
