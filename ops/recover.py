@@ -10,8 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from ops import engine, history
-from ops.development.connection import Login, Lost, plain, shell
+from ops import drift, engine, history
+from ops.development.connection import Lost, shell
 from ops.setup import locks, stacks
 from ops.setup.errors import SetupError
 
@@ -128,24 +128,12 @@ def refuse_foreign(stack: str, pending: Sequence[Mapping[str, Any]]) -> None:
 def at_work(stack: str) -> Iterator[str]:
     """Yield what still runs on the hosts that the state knows, a line each."""
     state = json.loads(engine.pulumi("stack", "export", "--show-secrets", "--stack", stack))
-    app = engine.answer("config", "--stack", stack)["flaskhost:app"]["objectValue"]["name"]
-    for login in logins(state["deployment"]):
+    for host in drift.of_state(state["deployment"]):
         try:
-            with shell(login) as opened:
-                steps = opened.ask("status --json", app)["at_work"]
+            with shell(host.login) as opened:
+                steps = opened.ask("status --json", host.app)["at_work"]
         except Lost as lost:
-            yield f"{login.host} could not be asked what is at work there ({lost}); the next up finds out"
+            yield f"{host.name} could not be asked what is at work there ({lost}); the next up finds out"
             continue
         for step in steps:
-            yield f"at work on {login.host}: {step}. It goes on by itself, and the next up follows it"
-
-
-def logins(deployment: Mapping[str, Any]) -> list[Login]:
-    """Return how to log in to each host of a state, whose secrets are in plain text."""
-    found: dict[tuple[str, int], Login] = {}
-    for resource in deployment.get("resources") or []:
-        inputs = plain(resource.get("inputs") or {})
-        if resource["type"] == "command:remote:Command" and not resource.get("delete"):
-            login = Login.read(inputs["connection"], inputs.get("environment"))
-            found.setdefault((login.host, login.port), login)
-    return list(found.values())
+            yield f"at work on {host.name}: {step}. It goes on by itself, and the next up follows it"

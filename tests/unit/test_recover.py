@@ -52,8 +52,6 @@ class Engine:
             return json.dumps(self.history)
         if words[:2] == ("stack", "output"):
             return "{}"
-        if words[0] == "config":
-            return json.dumps({"flaskhost:app": {"objectValue": {"name": "shop"}}})
         assert words[0] == "cancel" or json.loads(stdin or "")
         self.did.append(" ".join(words))
         return ""
@@ -159,18 +157,6 @@ def test_an_update_in_progress_on_pulumi_cloud_is_left_alone(killed: Engine, mon
     killed.deployment["pending_operations"] = [operation("shop-release", what="creating")]
     assert recover.run(ASKED) == 0
     assert killed.did == ["stack import --stack prod"]
-
-
-def test_each_host_of_a_state_is_asked_once() -> None:
-    """Promise: by the login of its own steps; what is about to be removed does not count."""
-
-    def step(host: str, **more: Any) -> dict[str, Any]:
-        connection = {"host": host, "port": 22, "user": "root", "privateKey": "k", "hostKey": "h"}
-        return {"urn": f"{URN}x", "type": "command:remote:Command", "inputs": {"connection": connection}, **more}
-
-    other = {"urn": f"{URN}y", "type": "flaskhost:release:Release"}
-    deployment = {"resources": [other, step("a"), step("b"), step("a"), step("c", delete=True)]}
-    assert [login.host for login in recover.logins(deployment)] == ["a", "b"]
 
 
 def test_the_next_step_is_told_before_the_engine_stops_at_a_lock(
