@@ -77,11 +77,17 @@ def holders(stack: str, environment: Mapping[str, str]) -> list[Holder]:
 
 
 def tell(words: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Say what a lock means before the engine stops at it: that its holder is gone, and what to do then."""
+    """Say what a lock means before the engine stops at it and advises `pulumi cancel`, whether its holder runs or not."""
     stack = stacks.meant(words, environment)
     if stack is None or not any(word in TAKING for word in words):
         return
     for holder in holders(stack, environment):
-        if holder.is_here and not holder.runs():
-            print(f"set-up: {stack} is locked by {holder}, which runs no more", file=sys.stderr)
-            print(f"  Next: python -m ops recover --stack {stack}", file=sys.stderr, flush=True)
+        if holder.is_here and holder.runs():
+            now, fix = (
+                "which is at work",
+                "wait for its end; `pulumi cancel` would only take its lock away",
+            )
+        else:
+            now = "which runs no more" if holder.is_here else "on another machine"
+            fix = f"python -m ops recover --stack {stack}"
+        print(f"set-up: {stack} is locked by {holder}, {now}\n  Next: {fix}", file=sys.stderr, flush=True)

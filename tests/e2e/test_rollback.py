@@ -231,6 +231,7 @@ def test_an_engine_at_work_keeps_its_lock_and_a_killed_one_is_cleared_away(deplo
     host.wait_for(f"pgrep --full 'sleep {SLOW}$'")
     second = stack.up(check=False)
     assert "the stack is currently locked by 1 lock(s)" in second.text
+    assert "which is at work\n  Next: wait for its end" in second.text
     busy = deployed.ops("recover", check=False)
     assert busy.returncode == 1
     assert "is at work" in busy.stderr

@@ -162,16 +162,19 @@ def test_an_update_in_progress_on_pulumi_cloud_is_left_alone(killed: Engine, mon
 def test_the_next_step_is_told_before_the_engine_stops_at_a_lock(
     killed: Engine, gone: int, at_work: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Promise: only where its holder is gone, and only by commands that need it."""
+    """Promise: by commands that need the lock, and never to take it from an engine at work."""
     environment = dict(os.environ)
     killed.lock(gone)
     locks.tell(["preview", "--stack", "prod"], environment)
     assert capsys.readouterr().err == ""
     locks.tell(["up", "--stack", "prod"], environment)
     assert "which runs no more\n  Next: python -m ops recover --stack prod" in capsys.readouterr().err
+    killed.lock(gone, "ci-7")
+    locks.tell(["up", "--stack", "prod"], environment)
+    assert "on another machine\n  Next: python -m ops recover --stack prod" in capsys.readouterr().err
     killed.lock(at_work)
     locks.tell(["up", "--stack", "prod"], environment)
-    assert capsys.readouterr().err == ""
+    assert "which is at work\n  Next: wait for its end" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
