@@ -236,3 +236,11 @@ def test_the_command_says_it_for_people_and_for_programs(deployed: Server, capsy
     assert "+# by hand" in capsys.readouterr().out
     assert command.main(["drift", "--json", "guestbook"]) == 0
     assert json.loads(capsys.readouterr().out)["repairs"] == 1
+
+
+def test_a_port_that_is_closed_is_found(deployed: Server) -> None:
+    """Promise: what asks the application at `app.tcp_port` depends on it."""
+    deployed.do(scenario.plan(app__tcp_port=8001).base)
+    assert found(deployed) == {}
+    without("active/guestbook-gunicorn-tcp.socket")(deployed)
+    assert found(deployed) == {"guestbook-gunicorn-tcp.socket": "is inactive instead of active"}

@@ -100,6 +100,8 @@ def _remember(paths: layout.Layout, asked: Document, wanted: List[str], progress
         _remove_drop_ins(paths, progress)
     production = asked.values.get("mode") != layout.DEVELOPMENT
     units = {f"{asked.app}.service": ["enabled"], logs.journal(asked.app): ["enabled", "active"]} if production else {}
+    if production and asked["tcp_port"]:
+        units[tcp.unit(asked.app, "socket")] = ["active"]
     files = [paths.at(name) for name in asked.files if name.startswith("/")]
     managed = [*files, *owners.managed(paths), paths.etc / "app.json"]
     manifest.remember(paths, "base", files=managed, units=units, packages=wanted, **told)
