@@ -172,11 +172,11 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
         health |= {"scheme": "http", "host": f"localhost:{app.development.port}", "port": app.development.port}
     steps = {
         "base": _base(settings, place),
-        "site": "" if development else _site(settings, repairs),
+        "site": "" if development else _site(settings, {**host_name, **repairs}),
         "environment": document.write(
             "environment",
             app.name,
-            {"environment": environment, **repairs},
+            {"environment": environment, **host_name, **repairs},
             {
                 "env": _render("srv/app/config/env.j2", secrets=sorted(settings.secrets), variables=variables),
                 **_git_credentials(settings),
@@ -303,6 +303,8 @@ def _base(settings: Settings, place: Place) -> str:
     if app.mode == "development":
         values |= {"mode": app.mode, "tcp_port": None}
         values["packages"] += ["nftables"] if app.development.allowed_networks else []
+    if place.label:
+        values["host"] = place.label
     if place.repairs is not None:
         values |= {"repairs": place.repairs, "found": list(place.found)}
     return document.write("base", app.name, values, {**_host_files(settings), "uv.txt": uv})
@@ -336,7 +338,7 @@ def _teardown(settings: Settings, place: Place) -> str:
     return document.write("teardown", settings.app.name, values)
 
 
-def _site(settings: Settings, repairs: Mapping[str, int]) -> str:
+def _site(settings: Settings, about: Mapping[str, Any]) -> str:
     app, web = settings.app, settings.web
     text = _render(
         "etc/nginx/sites-available/app.j2",
@@ -357,7 +359,7 @@ def _site(settings: Settings, repairs: Mapping[str, int]) -> str:
     }
     if len(web.domains) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in web.domains):
         files["/etc/nginx/conf.d/flaskhost-names.conf"] = _render("etc/nginx/conf.d/flaskhost-names.conf.j2")
-    return document.write("site", app.name, {"https": web.https, "domains": list(web.domains), **repairs}, files)
+    return document.write("site", app.name, {"https": web.https, "domains": list(web.domains), **about}, files)
 
 
 def _release_files(settings: Settings) -> dict[str, str]:

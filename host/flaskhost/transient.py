@@ -161,7 +161,7 @@ def worker(request: str, verbs: Dict[str, Work]) -> int:
     _record(path.stem.rpartition("-")[0], asked, progress.phases, outcome)
     host = asked[0].values.get("host")
     if host and not outcome["ok"]:
-        outcome["error"] = _among_others(host, asked[0].verb, outcome["error"])
+        outcome["error"] = among_others(host, asked[0].verb, outcome["error"])
     write(path.with_suffix(".result"), json.dumps(outcome), mode=0o600)
     return status
 
@@ -204,7 +204,7 @@ def _record(step: str, asked: Sequence[document.Document], phases: Dict[str, flo
         releases.record(paths, "step", releases.read(paths, digests[0]) if digests else None, step=step, **facts)
 
 
-def _among_others(host: str, verb: str, error: str) -> str:
+def among_others(host: str, verb: str, error: str) -> str:
     """Return what went wrong on one of several hosts, in the message of a whole `up`."""
     if verb != "switch":
         return f"{host}: {error}\nNo host was switched: all of them serve what they served"

@@ -478,6 +478,15 @@ def test_each_of_several_hosts_has_the_same_steps_with_its_address_in_their_name
     assert verified == {"health": "ok: 200"}
 
 
+def test_every_document_of_one_of_several_hosts_names_it() -> None:
+    """Promise: whatever fails there, its message begins with the host; the document of an only host says nothing."""
+    recorder, _ = record(deploy(**several(FIRST, SECOND)))
+    for step in ("base", "site", "environment", "prepare", "stage", "switch"):
+        assert f'\nhost = "{SECOND}"\n' in recorder.found[f"guestbook-{SECOND}-{step}"].inputs["stdin"], step
+    alone, _ = record(deploy(**several(FIRST)))
+    assert not [one.name for one in steps(alone).values() if "\nhost = " in one.inputs.get("stdin", "")]
+
+
 def test_no_host_switches_before_every_host_has_staged() -> None:
     """Promise: what fails before that leaves all on the old release; the first host, which migrates, stages first."""
     recorder, _ = record(deploy(**several(FIRST, SECOND, THIRD)))

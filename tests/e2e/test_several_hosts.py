@@ -76,7 +76,12 @@ def three(server_image: str, pulumi: str, tmp_path_factory: pytest.TempPathFacto
         made = Three(Stack(tmp_path_factory.mktemp("hosts"), "hosts", machine=machines[0]), machines)
         made.write("1")
         made.stack.configure(
-            app={"source": {"repository": None, "folder": str(made.application)}, "version": None, "static": None},
+            app={
+                "source": {"repository": None, "folder": str(made.application)},
+                "version": None,
+                "static": None,
+                "health": {"seconds": 15},
+            },
             env={"DATABASE_URL": None, "MEDIA_ROOT": None},
         )
         yield made

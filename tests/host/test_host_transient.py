@@ -292,6 +292,18 @@ def test_the_address_is_found_behind_sudo(tmp_path: Path) -> None:
     assert "a\\tb" not in done.stdout
 
 
+def test_the_failure_of_one_of_several_hosts_names_it(server: Server) -> None:
+    """Promise: one `up` shows the failures of all hosts; until the switch, every one of them serves what it served."""
+    status, out, _err = Front(server, text(host="app2.example.com", fails="no space")).end()
+    assert status == 1
+    assert out.startswith("error: app2.example.com: no space\nNo host was switched: ")
+    said = transient.among_others("app2.example.com", "switch", "not healthy\nv1.0.0 serves as before")
+    assert said.startswith(
+        "app2.example.com: not healthy\nv1.0.0 serves as before\nOther hosts may serve the new release"
+    )
+    assert "`python -m ops drift` says what each of them serves" in said
+
+
 def test_a_killed_worker_is_told_with_the_next_step(server: Server) -> None:
     """Promise: no traceback and no old result: what happened, where to look, what to do."""
     assert Front(server, text()).end()[0] == 0
