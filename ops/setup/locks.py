@@ -77,7 +77,7 @@ def holders(stack: str, environment: Mapping[str, str]) -> list[Holder]:
 
 
 def tell(words: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Say what a lock means before the engine stops at it and advises `pulumi cancel`, whether its holder runs or not."""
+    """Say what a lock means before the engine stops at it and advises `pulumi cancel`, whoever holds it."""
     stack = stacks.meant(words, environment)
     if stack is None or not any(word in TAKING for word in words):
         return
