@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import incidents, layout, releases, watch
+from flaskhost import incidents, layout, owners, releases, watch
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.watch import AccessLog, Limits, Rate, Watch, parse, worse
@@ -273,6 +273,10 @@ def test_an_incident_is_kept_and_printed_without_any_secret(going: Server, monke
         assert path.stat().st_mode & 0o777 == 0o640
         assert scenario.CANARY not in path.read_text()
         assert "card=1" not in path.read_text()
+    assert going.paths.incidents.stat().st_mode & 0o777 == 0o750
+    assert list(going.paths.strangers()) == []
+    going.paths.incidents.chmod(0o777)
+    assert str(going.paths.incidents) in owners.restore(going.paths)
     assert going.paths.incidents.stat().st_mode & 0o777 == 0o750
 
 
