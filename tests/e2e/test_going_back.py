@@ -81,7 +81,7 @@ def test_a_release_that_fails_its_visitors_goes_back_by_itself(stack: Stack) -> 
     """Healthy, but 500 for visitors: after some seconds the release before serves, with nobody awake for it."""
     text, visitors = goes_back(stack, FAILING)
     failed = visitors.failed
-    assert {visit.status for visit in failed} == {500}
+    assert {(visit.status, visit.problem) for visit in failed} == {(500, "")}
     # Going back itself costs nobody an answer: whoever came after the last 500 got the page.
     last = max(visit.sent for visit in failed)
     assert len(failed) >= 20
@@ -119,8 +119,11 @@ def test_a_release_that_dies_some_seconds_after_the_switch_goes_back(stack: Stac
     text, visitors = goes_back(stack, DYING)
     assert "does not stay up: its service ended with status 9" in text
     # Nginx answers for a connection that died: at this rate a handful are in hand.
-    assert {visit.status for visit in visitors.failed} <= {502}
+    assert {(visit.status, visit.problem) for visit in visitors.failed} <= {(502, "")}
     assert len(visitors.failed) < 10
+    other = "green" if stack.host.slot() == "blue" else "blue"
+    stack.host.wait_for(f"test $(systemctl show -p ActiveState --value {service(other)}) = inactive")
+    assert stack.host.run(f"systemctl list-units --failed --no-legend --plain '{APP}*'") == ""
 
 
 def test_a_kill_during_the_watch_leaves_the_new_release_to_the_next_up(stack: Stack) -> None:
