@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, NamedTuple
 
 from flaskhost import caller, releases, systemd
 from flaskhost.files import own
+from flaskhost.progress import MOST_LINES
 from flaskhost.shell import Failure, run
 
 if TYPE_CHECKING:
@@ -37,11 +38,20 @@ class Ran(NamedTuple):
     seconds: float
     limit: int
 
-    def why(self, setting: str) -> str:
-        """Return how a command failed; `setting` gives its time, such as `build_timeout`."""
+    def failure(self, setting: str, command: str, release: Release) -> str:
+        """Return how a command failed, with what it said.
+
+        Args:
+            setting: that names it, such as `build`; the one of its time has `_timeout` behind.
+            command: as it was run.
+            release: whose log has the whole output.
+        """
+        how = f"ended with status {self.status}"
         if self.seconds >= self.limit:
-            return f"did not end within {self.limit} s (flaskhost:app.{setting})"
-        return f"ended with status {self.status}"
+            how = f"did not end within {self.limit} s (flaskhost:app.{setting}_timeout)"
+        lines = self.output.rstrip().split("\n")
+        more = [f"all of it is in {release.output} on the host"] if len(lines) >= MOST_LINES else []
+        return "\n".join([f"flaskhost:app.{setting}: `{command}` {how}", *lines, *more]).rstrip()
 
 
 def timed(act: Callable[[], subprocess.CompletedProcess[str]], limit: int) -> Ran:
@@ -110,7 +120,7 @@ def on_release(paths: Layout, release: Release, wishes: Dict[str, Any], progress
     if ran.status:
         release.update(failed=releases.stamp())
         releases.record(paths, "on_release", release, result="failed")
-        why = f"flaskhost:app.on_release: `{command}` {ran.why('on_release_timeout')}\n{ran.output}".rstrip()
+        why = ran.failure("on_release", command, release)
         raise Failure(f"{why}\nrelease {release.label} was not started, {releases.serving(paths)}")
     progress.say(ran.output.rstrip() or "on_release: nothing to say")
     release.update(released=releases.stamp())

@@ -194,6 +194,10 @@ def served(events: Iterable[Dict[str, Any]]) -> List[str]:
             # Where it did not go back, it serves on.
             stack = earlier if event.get("serves") else stack
             continue
+        before = event.get("before")
+        if before and before not in stack:
+            # A switch that was killed before it could tell of itself.
+            stack = [*stack, before]
         earlier = stack
         is_back = event["event"] == "rollback" and digest in stack
         kept = stack[: stack.index(digest)] if is_back else [one for one in stack if one != digest]

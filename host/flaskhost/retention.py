@@ -14,7 +14,9 @@ from flaskhost.releases import Release
 STRAY_SECONDS = 24 * 3600
 
 
-def staying(known: Sequence[Release], served: Sequence[str], held: Collection[Optional[str]], keep: int) -> Set[str]:
+def staying(
+    known: Sequence[Release], served: Sequence[str], active: Optional[str], held: Collection[Optional[str]], keep: int
+) -> Set[str]:
     """Return the digests of the releases that stay.
 
     The newest `keep` good ones that have served visitors; the one that served before the active one; what a slot
@@ -25,7 +27,8 @@ def staying(known: Sequence[Release], served: Sequence[str], held: Collection[Op
         known: all releases on the host, oldest first.
         served: digests of those that visitors have reached, in that order (`releases.served`); empty where nothing
             tells, and then every good one counts as one of them.
-        held: digests of what the slots hold, the active one among them.
+        active: digest of the one that visitors reach.
+        held: digests of what the slots hold.
         keep: number of good ones.
     """
     newest = list(reversed(known))
@@ -33,9 +36,8 @@ def staying(known: Sequence[Release], served: Sequence[str], held: Collection[Op
     good = [one.digest for one in newest if one.facts.get("prepared") and not one.facts.get("failed")]
     proven = [digest for digest in good if digest in served or not served]
     untried = [digest for digest in good if digest not in proven]
-    # The last of them is the active one.
-    previous = [digest for digest in reversed(served[:-1]) if digest in good]
-    wanted = [*proven[:keep], *previous[:1], *untried[:1], *failed[:1], *held]
+    previous = [digest for digest in reversed(served) if digest in good and digest != active]
+    wanted = [active, *held, *proven[:keep], *previous[:1], *untried[:1], *failed[:1]]
     return {digest for digest in wanted if digest is not None}
 
 
@@ -43,7 +45,8 @@ def prune(paths: Layout, keep: int) -> List[str]:
     """Remove the releases that do not stay, and what only they have needed; return their labels."""
     held = {releases.in_slot(paths, colour) for colour in (*SLOTS, DEVELOPMENT)}
     known = releases.every(paths)
-    stays = staying(known, releases.served(releases.events(paths)), held, keep)
+    active = releases.active(paths)
+    stays = staying(known, releases.served(releases.events(paths)), active.digest if active else None, held, keep)
     gone = [one for one in reversed(known) if one.digest not in stays]
     for release in gone:
         # First: what a killed removal leaves must not be taken for a release.

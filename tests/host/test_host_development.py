@@ -178,6 +178,25 @@ def test_development_packages_are_installed_and_gunicorn_is_not(dev: Development
     assert not any("gunicorn==" in line for line in installed)
 
 
+def test_a_variable_that_the_example_names_is_asked_for_here_as_well(dev: Development) -> None:
+    """Promise: what development mode sets by itself does not count."""
+    code = dev.server.code("v1", **{".env.example": "FLASK_DEBUG=1\nFLASK_ENV=development\nAPI_TOKEN=\n"})
+    plan = scenario.plan(code, stack="dev", app__development__port=dev.port)
+    dev.server.do(plan.environment)
+    with pytest.raises(Failure, match=r"missing: API_TOKEN\): nothing was started"):
+        dev.server.do(plan.prepare, archive=str(code.archive))
+
+
+def test_a_release_command_runs_before_the_development_server(dev: Development) -> None:
+    """Promise: once, as in production; one that fails leaves the server as it was."""
+    dev.release("v1", app__on_release="echo ran >> ../../shared/ran")
+    dev.release("v1", app__on_release="echo ran >> ../../shared/ran")
+    assert (dev.server.paths.shared / "ran").read_text() == "ran\n"
+    with pytest.raises(Failure, match="app.on_release: `exit 3` ended with status 3"):
+        dev.release("v2", app__on_release="exit 3")
+    assert (source(dev) / "guestbook/views.py").read_text() == "v1"
+
+
 def test_a_host_with_a_public_address_is_refused_before_anything_starts(
     dev: Development, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,12 @@ def test_a_long_output_is_kept_to_its_newest_part(ready: Server, monkeypatch: py
     assert "    10000\n" in text
 
 
+def test_the_message_of_a_long_output_says_where_all_of_it_is(ready: Server) -> None:
+    """Promise: what a message leaves out is not lost."""
+    with pytest.raises(Failure, match=r"(?s)ended with status 3\n1\n.*all of it is in /\S+/output.log on the host"):
+        ready.release("v1", until="prepare", app__build="seq 10000; exit 3")
+
+
 def test_the_release_command_runs_once_with_the_environment_before_the_start(ready: Server) -> None:
     """Promise: once for each release, after the migrations, as the application."""
     more = {"app__migrate": "echo m >> ../../shared/ran", "app__on_release": "echo r >> ../../shared/ran"}
@@ -264,11 +270,11 @@ class History:
         """Have visitors reach a release, and prune as a switch does; a rollback on the host does not."""
         if release.digest != self.active:
             self.active, self.idle = release.digest, self.active
-            self.events.append({"event": event, "release": release.digest})
+            self.events.append({"event": event, "release": release.digest, "before": self.idle or None})
             self.served = [*(one for one in self.served if one != release.digest), release.digest]
         if event == "switch":
             known = releases.served(self.events)
-            stays = retention.staying(self.releases, known, {self.active, self.idle or None}, self.keep)
+            stays = retention.staying(self.releases, known, self.active, {self.active, self.idle or None}, self.keep)
             self.releases = [one for one in self.releases if one.digest in stays]
 
     def good(self) -> list[releases.Release]:
@@ -324,6 +330,12 @@ def test_the_release_before_stays_after_a_week_of_failures() -> None:
         history.fails()
     history.serve(newest)
     assert back.digest in {one.digest for one in history.releases}
+
+
+def test_a_switch_that_was_killed_before_it_was_told_counts() -> None:
+    """Promise: the release that served is known from the next line, which tells what was left."""
+    first, last = {"event": "switch", "release": "a"}, {"event": "switch", "release": "c", "before": "b"}
+    assert releases.served([first, last]) == ["a", "b", "c"]
 
 
 def test_releases_that_were_never_started_push_no_proven_one_out() -> None:

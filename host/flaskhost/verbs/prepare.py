@@ -245,7 +245,7 @@ def _build(release: releases.Release, command: str, seconds: int, progress: Prog
     ran = commands.timed(lambda: _in_source(release, ["/bin/sh", "-c", command], seconds), seconds)
     commands.keep(release, f"build: {command}", ran, progress)
     if ran.status:
-        raise Failure(f"flaskhost:app.build: `{command}` {ran.why('build_timeout')}\n{ran.output}".rstrip())
+        raise Failure(ran.failure("build", command, release))
 
 
 def _compile(release: releases.Release) -> None:
