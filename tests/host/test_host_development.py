@@ -192,7 +192,7 @@ def test_a_release_command_runs_before_the_development_server(dev: Development) 
     dev.release("v1", app__on_release="echo ran >> ../../shared/ran")
     dev.release("v1", app__on_release="echo ran >> ../../shared/ran")
     assert (dev.server.paths.shared / "ran").read_text() == "ran\n"
-    with pytest.raises(Failure, match="app.on_release: `exit 3` ended with status 3"):
+    with pytest.raises(Failure, match=r"app.on_release: `exit 3` ended with status 3"):
         dev.release("v2", app__on_release="exit 3")
     assert (source(dev) / "guestbook/views.py").read_text() == "v1"
 
