@@ -97,16 +97,17 @@ def earlier(updates: Sequence[Update], now: Configuration) -> Update:
     present, served = tried[-1], effective(tried)
     before = served[:-1] if present.is_good else served
     found = [one for one in before if not same(one, present)]
-    if not found:
-        raise SetupError("there is no successful update before this one with another configuration")
     if present.is_good and configuration.changes(now, present.configuration):
         asked = replace(present, configuration=now, version=None, commit=None)
         if not same(asked, present):
+            further = f", or --to {found[-1].number} for the one before" if found else ""
             raise SetupError(
                 f"the stack file does not say what was deployed last, in {present.label}: it was edited since, or is "
-                f"an older copy, or an `up` was killed.\n  Next: --to {present.number} for what was deployed last, or "
-                f"--to {found[-1].number} for the one before"
+                f"an older copy, or an `up` was killed.\n"
+                f"  Next: --to {present.number} for what was deployed last{further}"
             )
+    if not found:
+        raise SetupError("there is no successful update before this one with another configuration")
     return found[-1]
 
 

@@ -309,7 +309,7 @@ def test_the_commit_comes_back_with_the_version() -> None:
 def test_without_a_way_back_a_rollback_says_so(entries: list[Any], says: str) -> None:
     """Promise: it never takes what is merely there."""
     with pytest.raises(SetupError, match=says):
-        rollback.earlier(numbered(*entries), Configuration({}))
+        rollback.earlier(numbered(*entries), configuration.read(told(app=app("v1"))))
 
 
 def test_a_stack_file_that_is_not_what_was_deployed_last_is_asked_about() -> None:
@@ -318,6 +318,8 @@ def test_a_stack_file_that_is_not_what_was_deployed_last_is_asked_about() -> Non
     edited = configuration.read(told(app=app("v3")))
     with pytest.raises(SetupError, match="--to 2 for what was deployed last, or --to 1 for the one before"):
         rollback.earlier(found, edited)
+    with pytest.raises(SetupError, match=r"--to 1 for what was deployed last$"):
+        rollback.earlier(found[:1], edited)
 
 
 def test_an_update_is_chosen_by_number_version_or_commit() -> None:
