@@ -33,6 +33,14 @@ def test_the_current_host_is_forgotten_when_that_is_said() -> None:
     assert changed["deployment"]["resources"] == state()["deployment"]["resources"]
 
 
+def test_one_of_several_hosts_is_forgotten_by_its_address() -> None:
+    """Promise: the claims of those that live stay; Pulumi would make them anew, but nobody has to rely on that."""
+    urns = [TEARDOWN.replace("shop-", f"shop-{address}-") for address in ("203.0.113.1", "203.0.113.11")]
+    changed = state(*({"urn": urn} for urn in urns))
+    assert abandon.without(changed, current=False, host="203.0.113.1") == ["shop-203.0.113.1-teardown"]
+    assert changed["deployment"]["resources"] == state({"urn": urns[1]})["deployment"]["resources"]
+
+
 def test_what_a_killed_removal_has_left_goes_with_it() -> None:
     """Promise: Pulumi does not ask about an operation on something that is forgotten."""
     changed = state({"urn": TEARDOWN, "delete": True})
