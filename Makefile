@@ -1,6 +1,6 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down dev dev-down history rollback recover test test-fast test-plugin lint bench docs lock
+.PHONY: help demo demo-down dev dev-down history rollback recover drift test test-fast test-plugin lint bench docs lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
@@ -36,6 +36,9 @@ rollback: ## go back to the last good configuration: STACK=prod; TO=v1.0.0 or TO
 
 recover: ## clear what a killed `up` has left, where that is safe: STACK=prod
 	@$(RUN) python -m ops recover $(WHICH)
+
+drift: ## tell what was changed by hand on the hosts of a stack: STACK=prod
+	@$(RUN) python -m ops drift $(WHICH)
 
 test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
