@@ -1,4 +1,4 @@
-"""A repository of the bundled application with releases of a test's own."""
+"""Repositories with releases of a test's own: of the bundled application, or of another one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,22 @@ def make(folder: Path) -> Path:
     return folder
 
 
+def tagged(folder: Path, releases: Mapping[str, Mapping[str, str]]) -> Path:
+    """Make a repository of a test's own application, with these files by tag, one after the other; return it."""
+    folder.mkdir()
+    git(folder, "init", "-q")
+    for tag, files in releases.items():
+        _commit(folder, tag, files)
+    return folder
+
+
 def release(folder: Path, tag: str, files: Mapping[str, str], base: str = GOOD) -> str:
     """Put a release beside another one: its files, and these; return its commit."""
     git(folder, "checkout", "-q", base)
+    return _commit(folder, tag, files)
+
+
+def _commit(folder: Path, tag: str, files: Mapping[str, str]) -> str:
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)

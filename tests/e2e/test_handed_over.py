@@ -6,7 +6,6 @@ One repository, one tag for each way; what a release is made of, the application
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from ops.setup.environment import find_uv, uv_environment
 from ops.setup.progress import Step
 from tests.e2e import prepared, pythons
 from tests.e2e.host import APP, HOME
+from tests.e2e.repository import git
 
 if TYPE_CHECKING:
     from ops.local_server.engine import Engine
@@ -109,12 +109,6 @@ BORROWED = {
 def server_image(container_engine: Engine) -> str:
     """Take an image with npm on it: that are some hundred packages of Debian's, and apt is not what this is about."""
     return prepared.ensure(container_engine, more=("nodejs", "npm"))
-
-
-def git(folder: Path, *words: str) -> None:
-    """Run git as somebody."""
-    who = {f"GIT_{role}_{what}": "test@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, env={**os.environ, **who})
 
 
 def lock(folder: Path) -> None:
