@@ -284,7 +284,9 @@ def _git_credentials(settings: Settings) -> dict[str, str]:
 def _once(settings: Settings, place: Place) -> dict[str, Any]:
     """Return what is done once for all hosts of a stack, by the first one."""
     wishes = settings.app.model_dump(include={"migrate", "on_release", "on_release_timeout"})
-    return wishes if place.is_first else {**wishes, "migrate": "none", "on_release": None}
+    jobs = [name for name, job in sorted(settings.app.jobs.items()) if place.is_first or job.hosts == "all"]
+    elsewhere = {} if place.is_first else {"migrate": "none", "on_release": None}
+    return {**wishes, **elsewhere, "jobs": jobs}
 
 
 def _base(settings: Settings, place: Place) -> str:

@@ -363,6 +363,10 @@ class Job(Group):
     timeout: Annotated[rules.Number, rules.within(1, 86400, "seconds")] = Field(
         default=3600, description="Seconds after which a run that has not ended is stopped, and has failed."
     )
+    hosts: Literal["first", "all"] = Field(
+        default="first",
+        description="Which hosts run it, where server.hosts names several: the first one alone, or all of them.",
+    )
 
 
 class Watch(Group):

@@ -10,11 +10,10 @@ import re
 import time
 from typing import Any, Dict, List, Mapping, Optional
 
-from flaskhost import layout, systemd
+from flaskhost import layout, releases, systemd
 from flaskhost.files import remove
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
-from flaskhost.releases import Release
 from flaskhost.shell import Failure, run
 
 # Above the longest `stop_timeout` that the settings allow: until then systemd itself has ended every process.
@@ -47,7 +46,7 @@ def refuse_schedules(files: Mapping[str, str]) -> None:
                 )
 
 
-def units(paths: Layout, colour: str, release: Release) -> Dict[str, str]:
+def units(paths: Layout, colour: str, release: releases.Release) -> Dict[str, str]:
     """Return the units of processes and jobs that a release has in a slot, each with its file in the configuration."""
     found = {}
     names = {path.name: path for path in paths.config(release.digest).iterdir()}
@@ -61,7 +60,7 @@ def units(paths: Layout, colour: str, release: Release) -> Dict[str, str]:
     return found
 
 
-def clear(paths: Layout, colour: str, release: Release) -> None:
+def clear(paths: Layout, colour: str, release: releases.Release) -> None:
     """Remove the units of a slot that is stopped which the release that comes there does not have."""
     wanted = units(paths, colour, release)
     stale = [unit for unit in _installed(paths, colour) if unit not in wanted]
@@ -74,7 +73,7 @@ def clear(paths: Layout, colour: str, release: Release) -> None:
 def start(paths: Layout, colour: str) -> None:
     """Have the processes and timers of a slot run; nobody waits for what becomes of them."""
     _start(_processes(paths, colour))
-    _start(_timers(paths, colour))
+    _start(_due(paths, colour))
 
 
 def take_over(paths: Layout, colour: str, progress: Progress) -> None:
@@ -90,7 +89,7 @@ def take_over(paths: Layout, colour: str, progress: Progress) -> None:
         _start(mine)
         _settle(paths, mine, begin)
         progress.say(f"processes: {', '.join(mine)}")
-    timers = _timers(paths, colour)
+    timers = _due(paths, colour)
     if timers:
         progress.say(f"jobs: {', '.join(timers)}")
     _hand_over(paths, colour)
@@ -131,7 +130,7 @@ def states(paths: Layout, colour: str) -> Dict[str, Dict[str, Any]]:
     for unit, facts in systemd.show_each(_processes(paths, colour), "ActiveState", "SubState", "NRestarts").items():
         rows[unit] = {"state": facts.get("SubState"), "restarts": int(facts.get("NRestarts") or 0)}
     names = ("ActiveState", "SubState", "LastTriggerUSec", "NextElapseUSecRealtime")
-    timers = systemd.show_each(_timers(paths, colour), *names)
+    timers = systemd.show_each(_due(paths, colour), *names)
     runs = systemd.show_each([_run_of(timer) for timer in timers], "Result")
     for unit, facts in timers.items():
         rows[unit] = {
@@ -165,6 +164,15 @@ def _timers(paths: Layout, colour: str) -> List[str]:
     return [unit for unit in _installed(paths, colour) if unit.endswith(".timer")]
 
 
+def _due(paths: Layout, colour: str) -> List[str]:
+    """Return the timers of a slot that run on this host: with several hosts, most jobs are of the first alone."""
+    digest, timers = releases.in_slot(paths, colour), _timers(paths, colour)
+    # A slot is filled after the stack's wishes for its release were written.
+    jobs = releases.read(paths, digest).wishes.get("jobs", []) if digest and timers else []
+    units = [f"{paths.app}-{job}@{colour}.timer" for job in jobs]
+    return [timer for timer in timers if timer in units]
+
+
 def _running(names: List[str]) -> List[str]:
     states = systemd.show_each(names, "ActiveState")
     return [unit for unit, facts in states.items() if facts.get("ActiveState") not in GONE]
@@ -187,9 +195,10 @@ def _stop(names: List[str], *options: str) -> None:
 def _hand_over(paths: Layout, colour: str) -> None:
     """Stop the other slot's timers, start this one's, and tell the other's processes to stop."""
     other = layout.other(colour)
+    due = _due(paths, colour)
     # In this order: a job that is run by no slot for a moment is better than one that is run by both.
-    _stop(_timers(paths, other))
-    _start(_timers(paths, colour))
+    _stop([*_timers(paths, other), *(timer for timer in _timers(paths, colour) if timer not in due)])
+    _start(due)
     _stop(_processes(paths, other), "--no-block")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import runpy
 import socket
 from pathlib import Path
@@ -507,6 +508,17 @@ def test_only_the_first_host_migrates() -> None:
         wishes = [recorder.found[f"guestbook-{host}-stage"].inputs["stdin"] for host in order]
         assert ['migrate = "auto"' in wish for wish in wishes] == [True, False]
         assert 'migrate = "none"' in wishes[1]
+
+
+def test_a_job_is_of_the_first_host_unless_it_says_otherwise() -> None:
+    """Promise: what is done at night is not done once by each host; the release is the same on all of them."""
+    daily = {"command": "flask x", "schedule": "daily"}
+    recorder, _ = record(deploy(**several(FIRST, SECOND), app__jobs={"mail": daily, "tidy": {**daily, "hosts": "all"}}))
+    wishes = [recorder.found[f"guestbook-{host}-stage"].inputs["stdin"] for host in (FIRST, SECOND)]
+    assert 'jobs = ["mail", "tidy"]' in wishes[0]
+    assert 'jobs = ["tidy"]' in wishes[1]
+    releases = {re.search(r'release = "(\w+)"', wish)[1] for wish in wishes}  # type: ignore[index]
+    assert len(releases) == 1
 
 
 def test_the_order_of_hosts_is_in_no_name() -> None:

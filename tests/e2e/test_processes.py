@@ -111,19 +111,22 @@ def notes(host: Host) -> list[str]:
     return host.run(f"cat {HOME}/shared/data/notes 2>/dev/null || true").splitlines()
 
 
+def noted(host: Host, words: str) -> bool:
+    """Tell whether a version has noted these words."""
+    return any(line.partition(" ")[2] == words for line in notes(host))
+
+
 def begin(host: Host, by: str, name: str) -> None:
     """Have a worker begin with a task, which waits for `end`."""
-    words = "work.delay" if by == "celery" else "queue.enqueue"
-    argument = f'"{name}"' if by == "celery" else f'shop.work, "{name}"'
-    host.run(f"cd {HOME}/app && {HOME}/venv/bin/python -c 'import shop; shop.{words}({argument})'", user=APP)
-    until(lambda: any(line.endswith(f"begins {name}") for line in notes(host)), f"a worker has taken {name}")
+    call = f'work.delay("{name}")' if by == "celery" else f'queue.enqueue(shop.work, "{name}")'
+    host.run(f"cd {HOME}/app && {HOME}/venv/bin/python -c 'import shop; shop.{call}'", user=APP)
+    until(lambda: noted(host, f"begins {name}"), f"a worker has taken {name}")
 
 
-def end(host: Host, *names: str) -> None:
-    """Let tasks end, and wait until they have."""
-    for name in names:
-        host.run(f"touch {HOME}/shared/data/end-{name}")
-        until(lambda name=name: any(line.endswith(f"ends {name}") for line in notes(host)), f"{name} has ended")
+def end(host: Host, name: str) -> None:
+    """Let a task end, and wait until it has."""
+    host.run(f"touch {HOME}/shared/data/end-{name}")
+    until(lambda: noted(host, f"ends {name}"), f"{name} has ended")
 
 
 def state(host: Host, unit: str) -> str:

@@ -148,6 +148,16 @@ def test_a_switch_that_was_killed_between_new_and_old_processes_is_finished(read
     assert running(ready) == of("green")
 
 
+def test_a_host_that_is_not_the_first_runs_the_jobs_of_all_hosts_only(ready: Server) -> None:
+    """Promise: a nightly job is not run once by each host; and a host that becomes the first one begins with it."""
+    jobs = {"cleanup": CLEANUP, "rotate": {**CLEANUP, "hosts": "all"}}
+    plan = ready.release("v1", until="prepare", app__jobs=jobs)
+    for here in (["rotate"], ["cleanup", "rotate"], ["rotate"]):
+        ready.do(plan.stage, jobs=here)
+        ready.do(plan.switch)
+        assert running(ready) == [f"guestbook-{name}@blue.timer" for name in here]
+
+
 class Killed(BaseException):
     """The verb is gone, as after SIGKILL."""
 

@@ -96,17 +96,15 @@ def command_line(text: str, instance: str, variables: Mapping[str, str]) -> list
     """
     words = []
     for word in _quoted_words(text.removeprefix(":")):
-        if word.startswith("${") and word.endswith("}"):
+        if word.startswith("${") and word.endswith("}") and not text.startswith(":"):
             words.append(variables[word[2:-1]])
             continue
         plain = re.sub(r"%(.)", lambda found: {"%": "%", "i": instance}[found[1]], word)
         assert not plain.endswith("%") or word.endswith("%%"), word
-        if text.startswith(":"):
-            words.append(plain)
-            continue
-        assert not re.search(r"\$(?!\$)", plain.replace("$$", "")), f"a variable would be put in: {word}"
-        words.append(plain.replace("$$", "$"))
-    assert ";" not in words
+        if not text.startswith(":"):
+            assert not re.search(r"\$(?!\$)", plain.replace("$$", "")), f"a variable would be put in: {word}"
+            plain = plain.replace("$$", "$")
+        words.append(plain)
     return words
 
 
@@ -128,6 +126,9 @@ def _quoted_words(text: str) -> list[str]:
         elif character in BLANK:
             words += [word] if word is not None else []
             word = None
+        elif character == ";" and word is None:
+            assert text[at : at + 1].strip(), "a second command begins here"
+            word = character
         else:
             word = (word or "") + character
     assert not quote, "a quote is not closed"

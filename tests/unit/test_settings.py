@@ -185,7 +185,7 @@ GOOD: list[tuple[str, Any]] = [
     ("app.processes.worker.command", 'celery --app a worker --hostname "$FLASKHOST_PROCESS" && echo 100% ü'),
     ("app.processes.worker2", {"command": "x", "count": 3, "memory": "1G", "stop_timeout": 600, "settle": 0}),
     *(
-        ("app.jobs.cleanup", {"command": "flask cleanup", "schedule": schedule, "timeout": 60})
+        ("app.jobs.cleanup", {"command": "flask cleanup", "schedule": schedule, "timeout": 60, "hosts": "all"})
         for schedule in (
             "*-*-* 03:00:00",
             "daily",
@@ -390,6 +390,7 @@ WRONG: list[tuple[str, Any, str]] = [
         "cleanup.schedule: must be given (got nothing): add schedule below app.jobs",
     ),
     ("app.jobs.cleanup.command", "a\nb", "must be one line of text"),
+    ("app.jobs.cleanup.hosts", "last", "must be 'first' or 'all' (got 'last')"),
     ("app.jobs.cleanup.timeout", "1h", "must be a whole number (got '1h')"),
     *(
         ("app.jobs.cleanup.schedule", wrong, "must be a calendar event as systemd writes it")

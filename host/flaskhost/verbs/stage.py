@@ -17,7 +17,7 @@ from flaskhost.shell import Failure
 
 MIGRATE_SECONDS = 1800
 # What the stack wants of a start.
-WISHES = ("health", "migrate", "on_release", "on_release_timeout")
+WISHES = ("health", "migrate", "on_release", "on_release_timeout", "jobs")
 # What Alembic says of a database whose revision the release does not have.
 AHEAD = re.compile(r"Can't locate revision identified by '([^']+)'")
 
