@@ -88,7 +88,7 @@ def page(incident: Incident, when: str, host: str) -> str:
         "",
         f"Why: {incident.why}",
         "",
-        "| | since the switch | in the minutes before |",
+        "| | from the switch to the way back | in the minutes before |",
         "| --- | --- | --- |",
         f"| seconds | {evidence['seconds']:g} | {60 * before['minutes']} |",
         f"| requests | {since['requests']} | {before['requests']} |",

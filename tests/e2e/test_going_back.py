@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
+RATE = 20.0
+"""Requests a second: what is counted here are answers, which a busy machine must not fail to give by itself."""
+
 WATCH = {"seconds": 15, "requests": 20, "errors": 5}
 FAILING = """
 inner = app.wsgi_app
@@ -60,7 +63,7 @@ def goes_back(stack: Stack, code: str) -> tuple[str, Visitors]:
     """Deploy a release with that code under watch and under load; it goes back, and `up` says so."""
     host, before = stack.host, stack.host.active()
     stack.configure(app={"version": NEWER, "build": with_code(code), "watch": WATCH})
-    with Visitors(stack.site.https_port) as visitors:
+    with Visitors(stack.site.https_port, rate=RATE) as visitors:
         broken = stack.up(check=False)
     assert not broken.succeeded, str(broken)
     assert "v1.0.0" in broken.text
@@ -130,7 +133,7 @@ def test_a_kill_during_the_watch_leaves_the_new_release_to_the_next_up(stack: St
     """The new one was proven and serves; the slot before, which ran for the way back, is stopped by the next `up`."""
     host, old = stack.host, stack.host.slot()
     stack.configure(app={"version": NEWER, "watch": {"seconds": 60}})
-    with Visitors(stack.site.https_port) as visitors:
+    with Visitors(stack.site.https_port, rate=RATE) as visitors:
         running = stack.begin_up()
         host.wait_for(f"grep -q 'watch: 60 s' /run/flaskhost/{APP}/release-*.log")
         host.run(f"systemctl kill --signal KILL flaskhost-{APP}-release.service")
@@ -149,7 +152,7 @@ def test_a_rollback_on_the_host_costs_no_visitor_a_request(stack: Stack) -> None
     stack.deploy(NEWER)
     second = host.active()
     stack.deploy(NEWER, env={"SITE_TITLE": "Third"})
-    with Visitors(stack.site.https_port) as visitors:
+    with Visitors(stack.site.https_port, rate=RATE) as visitors:
         said = host.run(f"flaskhost rollback {APP}")
         assert host.active() == second
         host.run(f"flaskhost rollback {APP}")
@@ -192,7 +195,7 @@ def test_a_rollback_beside_a_running_up_comes_after_it(stack: Stack) -> None:
     """It waits, says for what and how to end that; what it was asked for serves at the end, no page missed."""
     host, first = stack.host, stack.host.active()
     stack.configure(app={"version": NEWER, "build": "sleep 6.25"})
-    with Visitors(stack.site.https_port) as visitors:
+    with Visitors(stack.site.https_port, rate=RATE) as visitors:
         running = stack.begin_up()
         host.wait_for("pgrep --full 'sleep 6.25$'")
         said = beside(lambda: host.do(f"flaskhost rollback {APP} {first[:12]}"), running.wait)

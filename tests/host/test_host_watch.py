@@ -255,14 +255,18 @@ def test_an_incident_is_kept_and_printed_without_any_secret(going: Server, monke
     """Promise: record and page have reason, numbers, log and what serves; queries and secrets are nowhere."""
     plan = going.release("v2", until="stage")
     fails_for_visitors(going, monkeypatch)
-    going.set("journal", json.dumps({"MESSAGE": f"KeyError: {scenario.CANARY}", "_PID": "1"}) + "\n")
-    with pytest.raises(Failure) as said:
+    said = (
+        ' - - [21/Nov/2026:20:22:01 +0000] "GET /pay?card=1 HTTP/1.1" 500 6 "-" "-"',
+        f"KeyError: {scenario.CANARY}",
+    )
+    going.set("journal", "".join(json.dumps({"MESSAGE": text, "_PID": "1"}) + "\n" for text in said))
+    with pytest.raises(Failure) as failed:
         going.do(plan.switch, watch=WATCHING)
     record = incidents.last(going.paths)
     assert record is not None
     page = Path(record["page"])
-    assert page.read_text() in str(said.value)
-    assert str(page) in str(said.value)
+    assert page.read_text() in str(failed.value)
+    assert str(page) in str(failed.value)
     assert record["release"]["release"] == plan.release
     assert record["evidence"]["since"] == {"requests": 30, "errors": 30, "percent": 100.0}
     assert record["evidence"]["before"] == {"minutes": 5, "requests": 40, "errors": 0, "percent": 0.0}

@@ -24,7 +24,7 @@ from flaskhost.progress import Progress
 from flaskhost.retention import prune
 from flaskhost.shell import Failure
 from flaskhost.verbs.stage import bring_up
-from flaskhost.watch import Limits, Watch
+from flaskhost.watch import Limits, Watch, parse
 
 
 class Move(NamedTuple):
@@ -200,7 +200,8 @@ def _incident(move: Move, why: str, watch: Watch) -> incidents.Incident:
         why=why,
         evidence=watch.evidence(),
         database=stays if release.facts.get("migrated") else "not touched: the release has no migrations",
-        log=systemd.journal([unit, *others], since=move.began).splitlines(),
+        # Without Gunicorn's access log: it is counted already, and its queries are nobody's business.
+        log=[line for line in systemd.journal([unit, *others], since=move.began).splitlines() if parse(line) is None],
         next=[
             "find the fault in the evidence and in the log, and deploy a release without it",
             f"or put {version} back into the stack file, which is what serves; `pulumi up` finds nothing to do then",
