@@ -101,12 +101,6 @@ def back(paths: Layout, colour: str) -> None:
     _hand_over(paths, colour)
 
 
-def retire(paths: Layout, colour: str) -> None:
-    """Stop the timers of a slot, and tell its processes to stop when they have finished what they work on."""
-    _stop(_timers(paths, colour))
-    _stop(_processes(paths, colour), "--no-block")
-
-
 def stop(paths: Layout, colour: str, progress: Progress) -> None:
     """Stop all of a slot and wait until it is gone: a process gets its `stop_timeout` to finish what it works on."""
     names = _installed(paths, colour)
