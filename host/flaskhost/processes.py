@@ -73,7 +73,7 @@ def clear(paths: Layout, colour: str, release: releases.Release) -> None:
 def start(paths: Layout, colour: str) -> None:
     """Have the processes and timers of a slot run; nobody waits for what becomes of them."""
     _start(_processes(paths, colour))
-    _start(_due(paths, colour))
+    _start(due(paths, colour))
 
 
 def take_over(paths: Layout, colour: str, progress: Progress) -> None:
@@ -89,7 +89,7 @@ def take_over(paths: Layout, colour: str, progress: Progress) -> None:
         _start(mine)
         _settle(paths, mine, begin)
         progress.say(f"processes: {', '.join(mine)}")
-    timers = _due(paths, colour)
+    timers = due(paths, colour)
     if timers:
         progress.say(f"jobs: {', '.join(timers)}")
     _hand_over(paths, colour)
@@ -124,7 +124,7 @@ def states(paths: Layout, colour: str) -> Dict[str, Dict[str, Any]]:
     for unit, facts in systemd.show_each(_processes(paths, colour), "ActiveState", "SubState", "NRestarts").items():
         rows[unit] = {"state": facts.get("SubState"), "restarts": int(facts.get("NRestarts") or 0)}
     names = ("ActiveState", "SubState", "LastTriggerUSec", "NextElapseUSecRealtime")
-    timers = systemd.show_each(_due(paths, colour), *names)
+    timers = systemd.show_each(due(paths, colour), *names)
     runs = systemd.show_each([_run_of(timer) for timer in timers], "Result")
     for unit, facts in timers.items():
         rows[unit] = {
@@ -158,7 +158,7 @@ def _timers(paths: Layout, colour: str) -> List[str]:
     return [unit for unit in _installed(paths, colour) if unit.endswith(".timer")]
 
 
-def _due(paths: Layout, colour: str) -> List[str]:
+def due(paths: Layout, colour: str) -> List[str]:
     """Return the timers of a slot that run on this host: with several hosts, most jobs are of the first alone."""
     digest, timers = releases.in_slot(paths, colour), _timers(paths, colour)
     # A slot is filled after the stack's wishes for its release were written.
@@ -189,10 +189,10 @@ def _stop(names: List[str], *options: str) -> None:
 def _hand_over(paths: Layout, colour: str) -> None:
     """Stop the other slot's timers, start this one's, and tell the other's processes to stop."""
     other = layout.other(colour)
-    due = _due(paths, colour)
+    ours = due(paths, colour)
     # In this order: a job that is run by no slot for a moment is better than one that is run by both.
-    _stop([*_timers(paths, other), *(timer for timer in _timers(paths, colour) if timer not in due)])
-    _start(due)
+    _stop([*_timers(paths, other), *(timer for timer in _timers(paths, colour) if timer not in ours)])
+    _start(ours)
     _stop(_processes(paths, other), "--no-block")
 
 

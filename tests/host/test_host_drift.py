@@ -241,6 +241,20 @@ def test_the_command_says_it_for_people_and_for_programs(deployed: Server, capsy
     assert json.loads(capsys.readouterr().out)["repairs"] == 1
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_timer_that_is_stopped_is_found_where_it_has_to_run(ready: Server, is_first: bool) -> None:  # noqa: FBT001
+    """Promise: of several hosts the first one alone runs a job, and the others are as they were written without it."""
+    source = ready.code()
+    settings = scenario.of(app__jobs={"cleanup": {"command": "flask cleanup", "schedule": "hourly"}})
+    plan = rendering.plan(settings, source, rendering.Place(label="app1.example.com", is_first=is_first))
+    for step in ("environment", "prepare", "stage", "switch"):
+        ready.do(getattr(plan, step), **({"archive": str(source.archive)} if step == "prepare" else {}))
+    assert found(ready) == {}
+    without("active/guestbook-cleanup@blue.timer")(ready)
+    stopped = {"guestbook-cleanup@blue.timer": "is inactive instead of active"}
+    assert found(ready) == (stopped if is_first else {})
+
+
 def test_a_port_that_is_closed_is_found(deployed: Server) -> None:
     """Promise: what asks the application at `app.tcp_port` depends on it."""
     deployed.do(scenario.plan(app__tcp_port=8001).base)

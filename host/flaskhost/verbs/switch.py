@@ -85,13 +85,15 @@ def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> Non
     config, units = paths.config(release.digest), slots.units(paths, slot, release)
     files = {config / name for name in ("entry", "gunicorn.conf.py", *units.values())}
     installed = [paths.units / name for name in units]
+    # A job runs when its time has come, and on some hosts of several not at all.
+    jobs = {name for name in units if f"{name.rpartition('.')[0]}.timer" in units}
+    running = {*(units.keys() - jobs), *processes.due(paths, slot)}
     manifest.remember(
         paths,
         manifest.RELEASE,
         files=[*sorted(files), *installed, *slots.managed(paths, slot, release), paths.active],
         secret=[config / "env"],
-        # A job runs when its time has come.
-        units={name: [] if name.replace(".service", ".timer") in units else ["active"] for name in units},
+        units={name: ["active"] if name in running else [] for name in units},
     )
 
 
