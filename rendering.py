@@ -19,7 +19,7 @@ import jinja2
 
 import document
 from settings import LocalServer, RepositorySource
-from settings.rules import EVERYONE
+from settings.rules import EVERYONE, database_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sources import Resolved
 
 ROOT = Path(__file__).parent
+DUMP_PACKAGES = {"postgresql": ["postgresql-client"], "mysql": ["default-mysql-client"]}
 UV_LOCK = ROOT / "host" / "uv.txt"
 # Above the graceful timeout: systemd kills what is left then (systemd.service(5), TimeoutStopSec).
 STOP_MARGIN_SECONDS = 10
@@ -194,6 +195,7 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
                 "archive": archive(settings, source),
                 **built,
                 **app.model_dump(include={"build_timeout", "env_example"}),
+                "migrate": _once(settings, place)["migrate"],
                 "environment": environment,
                 **shown,
             },
@@ -283,7 +285,8 @@ def _git_credentials(settings: Settings) -> dict[str, str]:
 
 def _once(settings: Settings, place: Place) -> dict[str, Any]:
     """Return what is done once for all hosts of a stack, by the first one."""
-    wishes = settings.app.model_dump(include={"migrate", "on_release", "on_release_timeout"})
+    names = {"migrate", "migrate_timeout", "backup_before_migrate", "maintenance", "way_back", "keep"}
+    wishes = settings.app.model_dump(include={*names, "on_release", "on_release_timeout"})
     jobs = [name for name, job in sorted(settings.app.jobs.items()) if place.is_first or job.hosts == "all"]
     elsewhere = {} if place.is_first else {"migrate": "none", "on_release": None}
     return {**wishes, **elsewhere, "jobs": jobs}
@@ -295,7 +298,7 @@ def _base(settings: Settings, place: Place) -> str:
     values: dict[str, Any] = {
         "root": settings.layout.root,
         "stack": f"flaskhost/{settings.stack}",
-        "packages": list(app.packages),
+        "packages": [*app.packages, *_dump_packages(settings)],
         "compiler": app.compiler,
         "user": _user(settings),
         "tcp_port": app.tcp_port,
@@ -310,6 +313,13 @@ def _base(settings: Settings, place: Place) -> str:
     if place.repairs is not None:
         values |= {"repairs": place.repairs, "found": list(place.found)}
     return document.write("base", app.name, values, {**_host_files(settings), "uv.txt": uv})
+
+
+def _dump_packages(settings: Settings) -> list[str]:
+    """Return the packages with which the host takes dumps of the application's database."""
+    kind = database_kind({**settings.env, **settings.secrets})
+    named = DUMP_PACKAGES.get(kind or "", []) if settings.app.backup_before_migrate else []
+    return [name for name in named if name not in settings.app.packages]
 
 
 def _host_files(settings: Settings) -> dict[str, str]:

@@ -38,10 +38,12 @@ from settings.models import (
 )
 from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, shown, translated
 from settings.rules import (
+    DATABASE_URLS,
     HOST_LABEL,
     LONGEST_ENVIRONMENT,
     SshPlace,
     accepts,
+    database_kind,
     is_commit,
     repository,
     ssh_place,
@@ -151,6 +153,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     yield from _fetched_by_server(given, app, stack)
     yield from _logs(given, app)
     yield from _processes(given, app, mode)
+    yield from _migrations(given, app, mode)
     for name in sorted(set(env) & set(secrets), key=str):
         yield given.problem(("env", name), "must not be in secrets as well", "remove it from one of the two")
     for name, value in env.items():
@@ -191,6 +194,20 @@ def _processes(given: Given, app: Mapping[str, Any], mode: object) -> Iterator[P
     for group in (name for name, inside in groups.items() if inside and mode == "development"):
         rule = "must not be given in development mode, where a developer starts them in a terminal"
         yield given.problem(("app", group), rule, "remove it from this stack, or set app.mode: production")
+
+
+def _migrations(given: Given, app: Mapping[str, Any], mode: object) -> Iterator[Problem]:
+    """Yield that a page is wanted where none can stand, or a dump where nothing says of which database."""
+    if mode == "development" and app.get("maintenance") in (True, "true"):
+        rule = "must not be given in development mode, which has no Nginx to show a page"
+        yield given.problem(("app", "maintenance"), rule, "remove it")
+    if app.get("backup_before_migrate") not in (True, "true"):
+        return
+    variables = {**_group(given.config, "env"), **_group(given.config, "secrets")}
+    if database_kind({name: value for name, value in variables.items() if isinstance(value, str)}) is None:
+        rule = f"needs {' or '.join(DATABASE_URLS)} in env or secrets: postgresql://…, mysql://… or sqlite:////…"
+        fix = "set one of them, with an absolute path for SQLite, or take backups another way and remove this"
+        yield given.problem(("app", "backup_before_migrate"), rule, fix)
 
 
 def _encrypted(given: Given, stack: str) -> Iterator[Problem]:
@@ -257,6 +274,13 @@ def _shared(given: Given) -> Iterator[Problem]:
             if isinstance(value, str) and value.startswith("sqlite:"):
                 rule = "must not be an SQLite database with several hosts, each of which would have one of its own"
                 yield given.problem((group, name), rule, "use a database server that all of them reach, or one host")
+    app = _group(given.config, "app")
+    # The first host migrates, and it alone shows the page: the others would serve old code meanwhile.
+    for name, value in (("maintenance", (True, "true")), ("way_back", ("downgrade",))):
+        if app.get(name) in value:
+            rule = "must not be given with several hosts, of which only the first would show the maintenance page"
+            fix = "write migrations that the release before can live with, or use one host"
+            yield given.problem(("app", name), rule, fix)
 
 
 def _usual_mode(stack: str) -> str:

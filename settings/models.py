@@ -472,8 +472,29 @@ class App(Group):
     )
     migrate: rules.CommandLine = Field(
         default="auto",
-        description="Command that brings the database up to date; auto runs flask db upgrade where there is a "
-        "migrations folder, none runs nothing.",
+        description="Command that brings the database up to date, once per release; auto finds Flask-Migrate "
+        "(flask db upgrade), python manage.py db upgrade or Alembic (alembic upgrade head) in the source, none runs "
+        "nothing.",
+    )
+    migrate_timeout: Annotated[rules.Number, rules.within(1, 10800, "seconds")] = Field(
+        default=1800, description="Seconds after which migrations that still run are ended and have failed."
+    )
+    backup_before_migrate: rules.Flag = Field(
+        default=False,
+        description="Whether the database is dumped before migrations run: PostgreSQL, MySQL, MariaDB or SQLite, as "
+        "DATABASE_URL or else SQLALCHEMY_DATABASE_URI of the environment names it. The newest app.keep dumps stay in "
+        "the folder backups of the application; sudo flaskhost restore <app> FILE puts one back.",
+    )
+    maintenance: rules.Flag = Field(
+        default=False,
+        description="Whether visitors see a maintenance page while migrations run, for those that running code could "
+        "not live with: the release before is stopped for that time.",
+    )
+    way_back: Literal["keep", "downgrade", "refuse"] = Field(
+        default="keep",
+        description="What a release does whose migrations do not know the revision that the database has: keep lives "
+        "with it, downgrade takes the database back with the scripts of the newer release, behind the maintenance "
+        "page, refuse changes nothing and fails.",
     )
     on_release: rules.CommandLine | None = Field(
         default=None,

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 def _words(text: str) -> frozenset[str]:
@@ -47,6 +47,9 @@ LONGEST_ENVIRONMENT = 96 * 1024
 """Bytes of all entries together. Pulumi hands all settings to the program in one variable, as JSON, and on Linux one
 variable has at most 128 KiB (MAX_ARG_STRLEN): beyond that no program starts, and the engine says `argument list too
 long`. What is between the two is for other settings, and for the backslashes of JSON."""
+
+DATABASE_URLS = ("DATABASE_URL", "SQLALCHEMY_DATABASE_URI")
+"""Variables that name the database of an application, the first that is there before the others."""
 
 LONGEST_COMMAND = 4096
 """Characters of a command; a longer one belongs into a script of the application."""
@@ -490,6 +493,18 @@ def ssh_place(value: str) -> SshPlace | None:
 def is_commit(value: Any) -> bool:
     """Tell whether a version is a full commit, which needs no look-up."""
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40}", value) is not None
+
+
+def database_kind(environment: Mapping[str, str]) -> str | None:
+    """Return what kind of database an environment names (postgresql, mysql or sqlite), or None.
+
+    The host reads the same variables in the same order (flaskhost/backups.py).
+    """
+    url = next((environment[name] for name in DATABASE_URLS if environment.get(name)), "")
+    found = re.match(r"(?:(postgres(?:ql)?)|(mysql|mariadb)|(sqlite))(?:\+\w+)?://(/?)(/?)", url)
+    if not found or (found[3] and not (found[4] and found[5])):
+        return None
+    return "postgresql" if found[1] else "mysql" if found[2] else "sqlite"
 
 
 def folder(value: str) -> str:

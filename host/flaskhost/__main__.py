@@ -1,8 +1,9 @@
 """The command line of `flaskhost` on the host.
 
 `flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases [--json] APP`,
-`flaskhost rollback APP [VERSION|DIGEST]` and `flaskhost repair|remove APP` are for people;
-`flaskhost start|reload|fence APP` is what `<app>.service` calls; `flaskhost sync|log APP` is what `make dev` talks to.
+`flaskhost rollback APP [VERSION|DIGEST]`, `flaskhost restore APP FILE`, `flaskhost maintenance --end APP` and
+`flaskhost repair|remove APP` are for people; `flaskhost start|reload|fence APP` is what `<app>.service` calls,
+`flaskhost settle APP` what the unit of a step calls when it ends; `flaskhost sync|log APP` is what `make dev` talks to.
 `flaskhost --sudo STEP APP` is the same step, called by a user who may become root.
 """
 
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-from flaskhost import document, layout, sudo, transient
+from flaskhost import document, layout, maintenance, sudo, transient
 from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
@@ -26,6 +27,7 @@ from flaskhost.verbs import (
     drift,
     environment,
     prepare,
+    restore,
     rollback,
     site,
     stage,
@@ -57,18 +59,19 @@ UP: Dict[str, transient.Work] = {
     "checks": _by_mode(checks.checks, development.checks),
     "teardown": teardown.teardown,
 }
-BY_HAND: Dict[str, transient.Work] = {"rollback": rollback.rollback}
+BY_HAND: Dict[str, transient.Work] = {"rollback": rollback.rollback, "restore": restore.restore}
 UNIT: Dict[str, Callable[[str], None]] = {
     "start": umbrella.start,
     "reload": umbrella.reload,
     "repair": umbrella.repair,
+    "settle": maintenance.ended,
     "fence": development.raise_fence,
     "sync": sync.serve,
     "log": sync.log,
 }
 # Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
 CLAIMS = {"claim": True, "renew": False}
-PEOPLE = ("status", "releases", "rollback", "drift", "remove", "remove --purge")
+PEOPLE = ("status", "releases", "rollback", "restore", "drift", "remove", "remove --purge", "maintenance --end")
 DRIFTED = 2
 # A step is one SSH session. All that a release needs is one: each further one would cost a login. Several hosts wait
 # for each other before `stage` and before `switch`.
@@ -121,6 +124,9 @@ def _for_people(words: List[str]) -> int:
         app, to = words[1], words[2] if len(words) > 2 else None
         asked = rollback.ask(app, to, Progress())
         return transient.front("rollback", ("rollback",), app, asked, _program(), rollback.tell)
+    if words[:1] == ["restore"] and len(words) == 3:
+        asked = restore.ask(words[1], words[2])
+        return transient.front("restore", ("restore",), words[1], asked, _program(), restore.tell)
     as_json = "--json" in words
     words = [word for word in words if word != "--json"]
     verb, app = (" ".join(words[:-1]), words[-1]) if words else ("", "")
@@ -134,6 +140,8 @@ def _for_people(words: List[str]) -> int:
         found = drift.drift(app, Progress())
         print(json.dumps(found) if as_json else "\n".join(drift.lines(found)))
         return DRIFTED if found["differences"] and not as_json else 0
+    elif verb == "maintenance --end":
+        maintenance.by_hand(app)
     elif verb in ("remove", "remove --purge"):
         teardown.by_hand(app, Progress(), purge="--purge" in verb)
     else:

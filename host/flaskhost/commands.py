@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, NamedTuple
 
-from flaskhost import caller, releases, systemd
+from flaskhost import caller, maintenance, releases, systemd
 from flaskhost.files import own
 from flaskhost.progress import MOST_LINES
 from flaskhost.shell import Failure, run
@@ -121,7 +121,7 @@ def on_release(paths: Layout, release: Release, wishes: Dict[str, Any], progress
         release.update(failed=releases.stamp())
         releases.record(paths, "on_release", release, result="failed")
         why = ran.failure("on_release", command, release)
-        raise Failure(f"{why}\nrelease {release.label} was not started, {releases.serving(paths)}")
+        raise Failure(f"{why}\nrelease {release.label} was not started, {maintenance.serving(paths)}")
     progress.say(ran.output.rstrip() or "on_release: nothing to say")
     release.update(released=releases.stamp())
 

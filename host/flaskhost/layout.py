@@ -15,10 +15,12 @@ SLOTS = ("blue", "green")
 DEVELOPMENT = "development"
 # What flaskhost makes below the application's folder. Where a folder is not named, all in it is flaskhost's.
 MADE = {
-    "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|releases\.log|incidents|\.profile",
+    "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|backups|releases\.log|incidents"
+    r"|maintenance\.html|\.profile",
     "config": r"[0-9a-f]{64}",
     "static": r"[0-9a-f]{64}|earlier",
     "releases": r"\d{4}-\d\d-\d\d-\d{6}-.+-[0-9a-f]{8}|\.sync-.+",
+    "backups": r"\d{4}-\d\d-\d\d-\d{6}-.+|\..+",
     "shared": r"\.env|\.env\.dev|static|media|data|logs",
 }
 
@@ -40,6 +42,7 @@ class Layout:
         self.slots = self.home / "slots"
         self.run = self.home / "run"
         self.shared = self.home / "shared"
+        self.backups = self.home / "backups"
         self.log = self.home / "releases.log"
         self.incidents = self.home / "incidents"
         self.units = self.at("/etc/systemd/system")

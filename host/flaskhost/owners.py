@@ -119,8 +119,9 @@ def _folders(paths: layout.Layout) -> Iterator[Rule]:
         yield Rule(folder, 0o755)
     yield Rule(paths.configs, 0o750, group=paths.app)
     yield Rule(paths.statics, 0o750, group=WEB)
-    if paths.incidents.is_dir():
-        yield Rule(paths.incidents, 0o750, group=paths.app)
+    for folder in (paths.incidents, paths.backups):
+        if folder.is_dir():
+            yield Rule(folder, 0o750, group=paths.app)
     for name in WRITABLE:
         group = _group(paths, name)
         yield Rule(paths.shared / name, _writable(group), paths.user, group)
@@ -164,7 +165,7 @@ def _inside(paths: layout.Layout) -> None:
 
     A `prepare` at the same time writes files anew and removes releases: what has gone needs nothing.
     """
-    for folder in [*paths.configs.iterdir(), paths.incidents]:
+    for folder in [*paths.configs.iterdir(), paths.incidents, paths.backups]:
         with GONE:
             own(folder, mode=0o750, group=paths.app)
             for file in folder.iterdir():

@@ -138,12 +138,6 @@ def active(layout: Layout) -> Optional[Release]:
     return read(layout, digest) if digest else None
 
 
-def serving(layout: Layout) -> str:
-    """Return what visitors reach after a failure, as a person reads it."""
-    now = active(layout)
-    return f"{now.label} serves as before" if now else "nothing was serving before"
-
-
 def stamp() -> str:
     """Return the time now as it stands in names of folders, in UTC."""
     return time.strftime("%Y-%m-%d-%H%M%S", time.gmtime())

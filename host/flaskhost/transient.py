@@ -78,7 +78,7 @@ def front(  # noqa: PLR0913 - what a step is
             fcntl.flock(turn, fcntl.LOCK_EX)
             holder = _current(folder, step)
             if not _runs(unit):
-                words = _words(unit, program, folder / f"{stem}.request", DEADLINE_SECONDS * len(verbs))
+                words = _words(app, unit, program, folder / f"{stem}.request", DEADLINE_SECONDS * len(verbs))
                 process = _start(folder, step, stem, text, words, unit)
                 break
             if holder.get("stem") == stem:
@@ -214,10 +214,16 @@ def among_others(host: str, verb: str, error: str) -> str:
     )
 
 
-def _words(unit: str, program: str, request: Path, seconds: int) -> Tuple[str, ...]:
+def _words(app: str, unit: str, program: str, request: Path, seconds: int) -> Tuple[str, ...]:
+    # A killed step may leave the maintenance page where nothing of the database has changed yet. The shell looks
+    # first: a start of Python at the end of each step would cost more than many a step takes. A unit of its own, since
+    # it waits until the release before is healthy.
+    state = STATE.parents[1] / f"etc/flaskhost/{app}/maintenance.json"
+    run = f"systemd-run --quiet --no-block --collect --unit=flaskhost-{app}-settle.service {program} settle {app}"
+    settle = f"ExecStopPost=/bin/sh -c 'test ! -e {state} || exec {run}'"
     # Standard error by name: it would follow standard output, and the journal would hold nothing.
     log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
-    properties = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", *log)
+    properties = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", settle, *log)
     return (
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),

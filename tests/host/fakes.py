@@ -105,7 +105,9 @@ venv*) mkdir -p "$last/bin"; printf '#!/bin/sh\\n' > "$last/bin/python"; chmod 7
     bin=${5%/*}
     case "$*" in
     *poetry.txt) printf '#!/bin/sh\n%s' "$POETRY" > "$bin/poetry"; chmod 755 "$bin/poetry" ;;
-    *) : > "$bin/gunicorn"; chmod 755 "$bin/gunicorn" ;;
+    *)
+        : > "$bin/gunicorn"; chmod 755 "$bin/gunicorn"
+        printf '#!/bin/sh\n%s' "$FLASK" > "$bin/flask"; chmod 755 "$bin/flask" ;;
     esac ;;
 "python find --quiet"*) exit 0 ;;
 "python find"*) [ -e "$FAKES/python-$last" ] && echo "$FAKES/python-$last" || exit 2 ;;
@@ -113,6 +115,28 @@ venv*) mkdir -p "$last/bin"; printf '#!/bin/sh\\n' > "$last/bin/python"; chmod 7
     echo "mirror: $UV_PYTHON_INSTALL_MIRROR$UV_PYTHON_DOWNLOADS_JSON_URL" >> "$FAKES/calls"
     [ -e "$FAKES/uv-fails" ] && { echo "error: no download found"; exit 1; }
     printf '#!/bin/sh\necho %s\n' "$last" > "$FAKES/python-$last"; chmod 755 "$FAKES/python-$last" ;;
+esac
+"""
+# Flask-Migrate, where a test has a file `database`: it holds the database's revision. It knows what files in
+# migrations/versions are called; `upgrade-fails` has the revision at which an upgrade stops.
+FLASK = """
+echo "flask $*" >> "$FAKES/calls"
+[ -e "$FAKES/database" ] || { echo "flask: no such database"; exit 127; }
+[ -e "$FAKES/loading-fails" ] && { echo "ImportError: no module"; exit 1; }
+now=$(cat "$FAKES/database")
+[ -z "$now" ] || [ -e "migrations/versions/$now.py" ] || {
+    echo "Error: Can't locate revision identified by '$now'"; exit 1
+}
+newest=$(cd migrations/versions && ls *.py | tail -1)
+case "$*" in
+*--sql) echo "ALTER TABLE of $3;" ;;
+"db current"*) echo "INFO  [alembic.runtime.migration] Context impl SQLiteImpl."; [ -z "$now" ] || echo "$now (head)" ;;
+"db upgrade"*)
+    [ -e "$FAKES/upgrade-fails" ] && {
+        echo "OperationalError: the table is on fire"; cat "$FAKES/upgrade-fails" > "$FAKES/database"; exit 1
+    }
+    echo "${newest%.py}" > "$FAKES/database" ;;
+"db downgrade"*) [ -e "$FAKES/downgrade-fails" ] && { echo "no way down"; exit 1; }; echo "$3" > "$FAKES/database" ;;
 esac
 """
 # poetry export: says how it was called, and writes what uv is to install.
@@ -145,7 +169,7 @@ SCRIPTS = {
     "runuser": RUNUSER,
     "systemd-analyze": SYSTEMD_ANALYZE,
     "journalctl": 'cat "$FAKES/journal" 2>/dev/null || :\n',
-    "uv": f"POETRY='{POETRY}'\n{UV}",
+    "uv": f"POETRY='{POETRY}'\nFLASK=$(cat <<'EOF'\n{FLASK}\nEOF\n)\n{UV}",
     "gpg": GPG,
 }
 NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$FAKES/calls"\n'

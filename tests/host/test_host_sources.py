@@ -8,10 +8,9 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import builder, dependencies, entry, layout, packages, poetry, python, releases
+from flaskhost import builder, dependencies, entry, layout, packages, poetry, python, releases, tools
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.verbs import stage
 
 from tests.components import scenario
 
@@ -342,9 +341,9 @@ def test_the_migrations_of_manage_py_are_found(ready: Server, text: str, manages
     ready.do(plan.environment)
     ready.do(plan.prepare, archive=str(ready.code(**files).archive))
     release = releases.read(layout.known("guestbook"), plan.release)
-    found = stage._migration(release, "auto")  # noqa: SLF001 - the choice alone; e2e tests run it
-    assert found == ("python manage.py db upgrade" if manages else "flask db upgrade")
-    assert stage._migration(release, "flask init") == "flask init"  # noqa: SLF001 - as above
+    found = tools.find(release.source, "auto")
+    assert found is not None
+    assert found.command == ("python manage.py db upgrade" if manages else "flask db upgrade")
 
 
 def test_migrations_know_the_entry_point(ready: Server) -> None:

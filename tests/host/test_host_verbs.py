@@ -417,7 +417,7 @@ def test_failed_migrations_leave_the_old_release_serving(ready: Server) -> None:
     """Promise: the message holds what the tool said, and the release never starts."""
     ready.release("v1")
     with pytest.raises(
-        Failure, match=r"(?s)migrations failed \(`echo no such table; exit 1`, status 1\).*no such table"
+        Failure, match=r"(?s)migrations failed: .*`echo no such table; exit 1` ended with status 1\nno such table"
     ):
         ready.release("v2", app__migrate="echo no such table; exit 1")
     assert ready.paths.active_slot() == "blue"

@@ -266,9 +266,12 @@ def nginx_means(found: settings.Settings, text: str) -> None:
     server = top.inside[-1]
     home = f"{found.layout.root}/{found.app.name}"
     assert server.values("client_max_body_size") == [[found.web.body_size]]
-    served = {one.words[1]: one for one in server.blocks("location")}
+    served = {one.words[-1]: one for one in server.blocks("location")}
     static, media = found.web.static, found.web.media
-    assert set(served) == {"/", *(one.url for one in (static, media) if one), *(["@flask-static"] if static else [])}
+    page = "/flaskhost-maintenance.html"
+    assert served[page].values("alias") == [[f"{home}/maintenance.html"]]
+    usual = {"/", page, *(["@flask-static"] if static else [])}
+    assert set(served) == {*usual, *(one.url for one in (static, media) if one)}
     if static:
         (pattern, replacement, _), *_ = served[static.url].values("rewrite")
         assert replacement == "/$1"

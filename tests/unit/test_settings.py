@@ -18,6 +18,7 @@ from pydantic import ValidationError
 import settings
 from settings import rules
 from settings.problems import KNOWN, written
+from settings.rules import database_kind
 from tests.components import scenario
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ GOOD: list[tuple[str, Any]] = [
     ("app.lock_wait", 0),
     ("app.migrate", "none"),
     ("app.migrate", "python manage.py db upgrade"),
+    ("app.way_back", "downgrade"),
     ("app.static", "app/static"),
     ("app.packages", ["libvips42", "g++"]),
     ("app.gunicorn.workers", 4),
@@ -332,6 +334,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("app.lock_wait", -1, "must be from 0 to 3600 seconds"),
     ("app.migrate", "", "must be one line of text"),
     ("app.migrate", None, "must be text (got null)"),
+    ("app.migrate_timeout", 0, "must be from 1 to 10800 seconds (got 0)"),
+    ("app.backup_before_migrate", "later", "must be true or false"),
+    ("app.backup_before_migrate", True, "needs DATABASE_URL or SQLALCHEMY_DATABASE_URI in env or secrets"),
+    ("app.maintenance", "yes", "must be true or false"),
+    ("app.way_back", "forward", "must be 'keep', 'downgrade' or 'refuse' (got 'forward')"),
     ("app.static", "/static", "must be a folder inside the source"),
     ("app.static", "app/../..", "must be a folder inside the source"),
     ("app.keep", 1, "must be from 2 to 100 (got 1)"),
@@ -767,6 +774,47 @@ def test_credentials_in_plain_text_are_refused_and_never_shown() -> None:
     assert line.startswith("flaskhost:credentials: must be encrypted (got [secret]): take it out, and set it with: ")
     assert PRIVATE_KEY not in f"{load(EXISTING)!r}"
     assert not re.search("BEGIN", f"{load(EXISTING)!r}")
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("postgresql://shop:secret@db.example.com/shop", "postgresql"),
+        ("postgres://db/shop", "postgresql"),
+        ("postgresql+psycopg://shop@/shop?host=/run/postgresql", "postgresql"),
+        ("mysql+pymysql://shop:secret@db/shop", "mysql"),
+        ("mariadb://db/shop", "mysql"),
+        ("sqlite:////srv/guestbook/shared/data/shop.db", "sqlite"),
+        ("sqlite:///shop.db", None),
+        ("mssql+pyodbc://db/shop", None),
+        ("", None),
+    ],
+)
+def test_a_dump_needs_the_url_of_a_database_that_can_be_dumped(url: str, kind: str | None) -> None:
+    """Promise: what cannot be dumped is an error of the configuration, and not one of the first migration."""
+    config = changed(
+        changed(SMALLEST, "app.backup_before_migrate", value=True), "env", {"SQLALCHEMY_DATABASE_URI": url}
+    )
+    assert database_kind(config["env"]) == kind
+    if kind:
+        assert load(config).app.backup_before_migrate
+    else:
+        (line,) = problems(config)
+        assert line.startswith("flaskhost:app.backup_before_migrate: needs DATABASE_URL or SQLALCHEMY_DATABASE_URI")
+
+
+@pytest.mark.parametrize(("name", "value"), [("maintenance", True), ("way_back", "downgrade")])
+def test_several_hosts_have_no_maintenance_page(name: str, value: object) -> None:
+    """Promise: no host serves old code while another one changes the database behind its page."""
+    (line,) = problems(at_place(SEVERAL, f"app.{name}", value))
+    assert line.startswith(f"flaskhost:app.{name}: must not be given with several hosts")
+
+
+def test_a_maintenance_page_is_refused_in_development_mode() -> None:
+    """Promise: a setting that could do nothing is not taken in silence."""
+    config = changed(changed(SMALLEST, "app.mode", "development"), "app.maintenance", value=True)
+    (line,) = problems(config)
+    assert line.startswith("flaskhost:app.maintenance: must not be given in development mode")
 
 
 def test_every_setting_is_wrong_at_least_once_in_these_tables() -> None:

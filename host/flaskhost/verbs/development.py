@@ -6,19 +6,17 @@ One that does not work stays and shows its traceback, since here an error is wha
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from flaskhost import commands, envfile, fence, health, layout, locks, releases, slots, systemd
+from flaskhost import commands, envfile, fence, health, layout, locks, migrations, releases, slots, systemd
 from flaskhost.document import Document
-from flaskhost.files import write
 from flaskhost.progress import Progress
 from flaskhost.retention import prune
 from flaskhost.shell import Failure
 from flaskhost.verbs import checks as checklist
-from flaskhost.verbs.stage import WISHES, migrate
+from flaskhost.verbs.stage import remember
 
 PLACE = layout.DEVELOPMENT
 # A developer waits for the traceback, and nobody else for the answer.
@@ -32,10 +30,9 @@ def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
     progress.scrubber.add(envfile.secrets_of(paths))
     with locks.application(paths, f"stage {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
-        wishes = {name: asked[name] for name in WISHES}
-        write(release.wishes_file, json.dumps(wishes, indent=2, sort_keys=True) + "\n", mode=0o640, group=asked.app)
-        migrate(paths, release, asked["migrate"], progress)
-        commands.on_release(paths, release, wishes, progress)
+        remember(release, asked)
+        migrations.migrate(paths, release, progress)
+        commands.on_release(paths, release, release.wishes, progress)
     return {"release": release.digest}
 
 

@@ -19,6 +19,7 @@ from flaskhost import (
     example,
     layout,
     locks,
+    migrations,
     processes,
     python,
     releases,
@@ -42,7 +43,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
     Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
     home of the login user, or null: then repository and host_key say where the commit is fetched from), wsgi, python,
     python_mirror, dependencies, gunicorn, build, build_timeout (seconds), env_example (file of the source, or null),
-    static, environment (its digest), and the files of its configuration.
+    static, migrate (see `tools.find`), environment (its digest), and the files of its configuration.
     In development mode (mode), the packages for development come along.
     """
     paths = layout.known(asked.app)
@@ -81,6 +82,7 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
         releases.record(paths, "prepare", release)
         if asked["archive"] is not None:
             _remove_served(asked)
+        migrations.tell(paths, release, asked["migrate"], progress)
     return _result(release, built=True)
 
 

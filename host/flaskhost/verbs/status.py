@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
-from flaskhost import incidents, layout, processes, releases, systemd, transient, wanted
+from flaskhost import incidents, layout, maintenance, processes, releases, systemd, transient, wanted
 
 # Of a process, and of a job.
 DETAILS = ("restarts", "last", "result", "next")
@@ -28,6 +28,7 @@ def status(app: str) -> Dict[str, Any]:
         **_brought(paths, now),
         "slots": slots,
         "processes": {unit: row for colour in paths.places for unit, row in processes.states(paths, colour).items()},
+        "maintenance": maintenance.state(paths),
         "enabled": systemd.is_enabled(f"{app}.service"),
         "wanted": wanted.read(paths),
         "disagreement": wanted.disagreement(paths),
@@ -51,6 +52,9 @@ def told(found: Dict[str, Any]) -> str:
     if found["wanted"] and not found["disagreement"]:
         rows.append(("stack", "wants what serves"))
     rows += [("at work", step) for step in found["at_work"]]
+    if found["maintenance"]:
+        begun = "the database may have changed" if found["maintenance"]["begun"] else "the database is as it was"
+        rows.append(("maintenance", f"the page stands since {_time(found['maintenance']['since'])} UTC: {begun}"))
     width = max(len(name) for name, _ in rows)
     lines += [f"  {name.ljust(width)}  {text}" for name, text in rows]
     if found["disagreement"]:

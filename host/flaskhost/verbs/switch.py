@@ -12,6 +12,7 @@ from flaskhost import (
     incidents,
     layout,
     locks,
+    maintenance,
     manifest,
     processes,
     releases,
@@ -125,6 +126,7 @@ def activate(
         _point(move, progress, event)
         try:
             _prove(move, progress)
+            maintenance.leave(paths, progress)
             processes.take_over(paths, slot, progress)
             if limits.seconds and move.can_go_back():
                 with progress.phase("watch"):
@@ -173,7 +175,8 @@ def _went_back(move: Move, why: str, watch: Watch, progress: Progress, event: st
     paths, release, before = move.paths, move.release, move.before
     if before is None or move.served is None or not move.can_go_back():
         releases.record(paths, event, release, result="failed", slot=move.slot)
-        return f"{why}\n{release.label} stays the active release: nothing else runs. Deploy one that works"
+        page = " and takes the maintenance page away" if maintenance.state(paths) else ""
+        return f"{why}\n{release.label} stays the active release: nothing else runs. Deploy one that works{page}"
     slots.point(paths, move.served)
     processes.back(paths, move.served)
     progress.say(f"active: {before.label} in {move.served} again")

@@ -221,6 +221,9 @@ def _worth_keeping(paths: layout.Layout) -> Iterator[Tuple[str, str]]:
         sizes = _sizes(Path(os.path.realpath(paths.shared / name)))
         if sizes:
             yield str(paths.shared / name), f"{_counted(sizes)}, {sum(sizes)} bytes"
+    sizes = _sizes(paths.backups)
+    if sizes:
+        yield str(paths.backups), f"{_counted(sizes)}, {sum(sizes)} bytes of the database"
     for path in paths.strangers():
         yield str(path), f"{_counted(_sizes(path))}, not made by flaskhost"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flaskhost import layout, owners, processes, slots, systemd, tcp
+from flaskhost import layout, maintenance, owners, processes, slots, systemd, tcp
 from flaskhost.shell import Failure
 
 
@@ -22,7 +22,9 @@ def start(app: str) -> None:
         if different:
             print(f"owners, modes and links were different and are put back: {' '.join(different)}")
     colour = paths.active_slot()
-    if colour:
+    if not maintenance.at_start(paths):
+        print(f"nothing is started: the maintenance page stands (`flaskhost status {app}` says since when)")
+    elif colour:
         slots.start(paths, colour)
         processes.start(paths, colour)
     if paths.facts.get("tcp_port"):
