@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
+import tarfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,15 @@ class Host:
     def succeeds(self, command: str, *, user: str = "") -> bool:
         """Tell whether a shell command ends with status 0."""
         return self.do(command, user=user).returncode == 0
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file of root's."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.mode, entry.size = mode, len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        self.engine.run("cp", "-", f"{self.name}:/", stdin=packed.getvalue())
 
     def logins(self) -> int:
         """Return how many SSH logins sshd's log tells of."""

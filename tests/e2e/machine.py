@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from typing import TYPE_CHECKING, Any
 
 from ops.local_server import server
@@ -68,12 +66,7 @@ class Machine:
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file on it."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.mode, entry.size = mode, len(text.encode())
-            archive.addfile(entry, io.BytesIO(text.encode()))
-        self.host.engine.run("cp", "-", f"{self.name}:/", stdin=packed.getvalue())
+        self.host.write(path, text, mode)
 
     def allow_sudo(self, user: str, *, asked: bool) -> None:
         """Let a user do everything as root; whether sudo asks for the password first."""

@@ -1,0 +1,61 @@
+"""The verbs of a host that can be killed after each of their changes of state (`points.py` knows them)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.e2e.host import APP
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.e2e.stack import Stack
+
+FOLDER = "/run/flaskhost-points"
+HOOK = "/usr/local/lib/flaskhost-points.py"
+POINTS = Path(__file__).with_name("points.py").read_text()
+
+
+def digest_of(name: str) -> str:
+    """Return the digest of the release that `Mortal.release` makes under a name."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+class Mortal:
+    """A deploy's release step, done on the host without the engine: its documents, with another release's digest."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Take the documents of the last deploy, and have the command on the host load the hook."""
+        self.host, self.https_port = stack.host, stack.ports["https_port"]
+        resources = stack.export()["deployment"]["resources"]
+        self._text = next(one["inputs"]["stdin"] for one in resources if one["urn"].endswith(f"::{APP}-release"))
+        self._digest = re.findall(r'^release = "([0-9a-f]{64})"$', self._text, re.MULTILINE)[0]
+        launcher = self.host.run("readlink -f /usr/local/bin/flaskhost")
+        text = self.host.run(f"cat {launcher}")
+        if HOOK not in text:
+            first, rest = text.split("from flaskhost", 1)
+            loading = f"exec(compile(open('{HOOK}').read(), '{HOOK}', 'exec'))"
+            self.host.write(HOOK, POINTS)
+            self.host.write(launcher, f"{first}{loading}\nfrom flaskhost{rest}\n", 0o755)
+
+    def release(self, name: str, *, after: int = 0, back: int = 0) -> subprocess.CompletedProcess[str]:
+        """Release the same code under another digest.
+
+        Args:
+            name: makes the digest.
+            after: points after which the verb is killed; 0 lets it live.
+            back: seconds by which the host's clock is set back meanwhile.
+        """
+        self.host.write("/root/release", self._text.replace(self._digest, digest_of(name)))
+        said = f"echo {after} > {FOLDER}/after; echo {back} > {FOLDER}/back"
+        self.host.run(f"mkdir -p {FOLDER}; rm -f {FOLDER}/passed; {said}")
+        done = self.host.do(f"flaskhost release {APP} < /root/release")
+        self.host.run(f"rm {FOLDER}/after {FOLDER}/back")
+        return done
+
+    def passed(self) -> list[str]:
+        """Return the points that the last release has passed."""
+        return self.host.run(f"cat {FOLDER}/passed").splitlines()

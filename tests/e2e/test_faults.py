@@ -1,0 +1,173 @@
+"""Whatever happens to a release on its way: no visitor notices, and the next `up` finishes the work."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.host import APP, service
+from tests.e2e.kills import Mortal, digest_of
+from tests.e2e.load import Visitors
+from tests.e2e.stack import GOOD, TREE, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+POINTS = Path(__file__).with_name("points.txt")
+ENDED = "was ended before it had finished"
+RANDOM_KILLS = 50
+FAULTS = """
+import os, time
+fault = os.environ.get("FAULT")
+if fault == "slow":
+    time.sleep(25)
+if fault == "memory":
+    hoard = [bytes(range(256)) * 4096 * 1024]
+
+from guestbook import create_app
+
+app = create_app()
+
+@app.before_request
+def hang():
+    from flask import request
+    if fault == "hang" and request.path == "/health":
+        time.sleep(3600)
+"""
+"""An entry point that does what the environment says."""
+
+BATCH = 10
+"""Kills that one load lasts for."""
+
+
+@pytest.fixture(scope="module")
+def mortal(stack: Stack) -> Mortal:
+    """Return a host where v1.0.0 serves, with a process and a job, and whose verbs can be killed at a point."""
+    processes = {"worker": {"command": "sleep infinity", "settle": 0}}
+    stack.deploy(GOOD, app={"processes": processes, "jobs": {"tidy": {"command": "true", "schedule": "daily"}}})
+    return Mortal(stack)
+
+
+def test_a_kill_after_any_change_of_state_costs_nobody_a_request_and_the_next_try_finishes(mortal: Mortal) -> None:
+    """The points that a release passes are listed; each is visited by a release of its own."""
+    assert mortal.release("whole").returncode == 0
+    points = mortal.passed()
+    assert points == POINTS.read_text().splitlines(), f"write {POINTS.name} anew:\n" + "\n".join(points)
+    for first in range(0, len(points), BATCH):
+        with Visitors(mortal.https_port) as visitors:
+            for after in range(first + 1, min(first + BATCH, len(points)) + 1):
+                point, before = f"{after} of {len(points)}, {points[after - 1]}", mortal.host.active()
+                killed = mortal.release(f"point {after}", after=after)
+                # After the last one there is nothing left to kill.
+                assert ENDED in killed.stderr or after == len(points), f"{point}: {killed.stdout}{killed.stderr}"
+                assert mortal.host.active() in (before, digest_of(f"point {after}")), point
+                again = mortal.release(f"point {after}")
+                assert again.returncode == 0, f"{point}: {again.stdout}{again.stderr}"
+                assert mortal.host.active() == digest_of(f"point {after}"), point
+                assert not visitors.failed, f"{point}: {visitors.failed[:3]}"
+
+
+def test_kills_at_any_time_cost_nobody_a_request_and_the_next_up_converges(stack: Stack, mortal: Mortal) -> None:
+    """By the real engine, each release a changed variable; the moments are other ones in each run."""
+    del mortal
+    host, unit = stack.host, f"flaskhost-{APP}-release.service"
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    longest, hits = 1.0, 0
+    for first in range(0, RANDOM_KILLS, BATCH):
+        with Visitors(stack.ports["https_port"]) as visitors:
+            for number in range(first, first + BATCH):
+                what = f"kill {number} with seed {seed}"
+                stack.configure(env={"KILLED": str(number)})
+                running = stack.begin_up()
+                host.wait_for(f"systemctl is-active -q {unit}")
+                begun = time.monotonic()
+                time.sleep(chance.uniform(0, longest))
+                host.do(f"systemctl kill --signal KILL {unit}")
+                killed = running.wait()
+                hits += not killed.succeeded
+                # So that the next kills are spread over all of a release, however fast this machine is now.
+                longest = time.monotonic() - begun if killed.succeeded else longest * 1.1
+                again = stack.up()
+                assert f'KILLED="{number}"' in host.run(f"cat /srv/{APP}/shared/.env"), f"{what}: {again}"
+                assert not visitors.failed, f"{what}: {visitors.failed[:3]}"
+    assert hits > RANDOM_KILLS / 4, f"{hits} kills have hit a release at work"
+
+
+def test_a_clock_that_is_set_back_confuses_no_release(mortal: Mortal) -> None:
+    """What was made last stays last: it serves, the one before stays on the host, and the next release goes on."""
+    assert mortal.release("before").returncode == 0
+    before = mortal.host.active()
+    with Visitors(mortal.https_port) as visitors:
+        for number in range(6):
+            done = mortal.release(f"yesterday {number}", back=86400 * (number + 1))
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert mortal.host.active() == digest_of(f"yesterday {number}")
+            kept = mortal.host.run(f"ls /srv/{APP}/config").split()
+            assert before in kept, "the release before this one was removed"
+            before = mortal.host.active()
+        assert mortal.release("today").returncode == 0
+    assert mortal.host.active() == digest_of("today")
+    assert not visitors.failed
+
+
+@pytest.fixture
+def faulty(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
+    """Return the stack with an application that does what FAULT says, and that serves without one."""
+    source = tmp_path / "source"
+    shutil.copytree(TREE / "examples" / "guestbook", source, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "wsgi.py").write_text(FAULTS)
+    was = stack.configured("app")
+    stack.configure(app={"source": None, "version": None})
+    stack.configure(app={"source": {"folder": str(source)}}, env={"FAULT": "none"})
+    stack.up()
+    yield stack
+    stack.configure(app={"source": None})
+    stack.configure(app={"source": was["source"], "version": was["version"]}, env={"FAULT": None})
+
+
+def test_an_application_that_needs_25_seconds_to_start_is_waited_for(faulty: Stack) -> None:
+    """The deadline is the stack's own; visitors are with the old release meanwhile."""
+    faulty.configure(app={"health": {"seconds": 60}}, env={"FAULT": "slow"})
+    with Visitors(faulty.ports["https_port"]) as visitors:
+        done = faulty.up()
+    assert done.seconds > 25
+    assert not visitors.failed
+
+
+def test_a_health_check_that_hangs_ends_at_its_deadline(faulty: Stack) -> None:
+    """Nobody waits for ever; the old release serves."""
+    was = faulty.host.active()
+    faulty.configure(app={"health": {"seconds": 5}}, env={"FAULT": "hang"})
+    with Visitors(faulty.ports["https_port"]) as visitors:
+        done = faulty.up(check=False)
+    assert not done.succeeded
+    assert "is not healthy: wanted 3 answers 200 in a row from /health in 5 s" in done.text
+    assert done.seconds < 60
+    assert not visitors.failed
+    assert faulty.host.active() == was
+
+
+def test_a_release_that_runs_out_of_memory_reaches_no_visitor(faulty: Stack) -> None:
+    """The kernel ends it while it starts, as it does where the server has no more memory."""
+    host, was = faulty.host, faulty.host.active()
+    idle = "green" if host.slot() == "blue" else "blue"
+    drop_in = f"/etc/systemd/system/{service(idle)}.d"
+    host.run(f"mkdir -p {drop_in}")
+    host.write(f"{drop_in}/memory.conf", "[Service]\nLimitAS=600M\n")
+    host.run("systemctl daemon-reload")
+    faulty.configure(app={"health": {"seconds": 20}}, env={"FAULT": "memory"})
+    with Visitors(faulty.ports["https_port"]) as visitors:
+        done = faulty.up(check=False)
+    host.run(f"rm -r {drop_in} && systemctl daemon-reload")
+    assert not done.succeeded
+    assert "MemoryError" in done.text
+    assert not visitors.failed
+    assert host.active() == was
