@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
 
 FOLDER = "/run/flaskhost-points"
+DOCUMENTS = "/root/documents-of-a-release"
 HOOK = "/usr/local/lib/flaskhost-points.py"
 POINTS = Path(__file__).with_name("points.py").read_text()
 
@@ -31,12 +32,13 @@ class Mortal:
         """Take the documents of the last deploy, and have the command on the host load the hook."""
         self.host, self.https_port = stack.host, stack.ports["https_port"]
         resources = stack.export()["deployment"]["resources"]
-        self._text = next(one["inputs"]["stdin"] for one in resources if one["urn"].endswith(f"::{APP}-release"))
-        self._digest = re.findall(r'^release = "([0-9a-f]{64})"$', self._text, re.MULTILINE)[0]
+        text = next(one["inputs"]["stdin"] for one in resources if one["urn"].endswith(f"::{APP}-release"))
+        self._digest = re.findall(r'^release = "([0-9a-f]{64})"$', text, re.MULTILINE)[0]
+        self.host.write(DOCUMENTS, text)
         launcher = self.host.run("readlink -f /usr/local/bin/flaskhost")
-        text = self.host.run(f"cat {launcher}")
-        if HOOK not in text:
-            first, rest = text.split("from flaskhost", 1)
+        program = self.host.run(f"cat {launcher}")
+        if HOOK not in program:
+            first, rest = program.split("from flaskhost", 1)
             loading = f"exec(compile(open('{HOOK}').read(), '{HOOK}', 'exec'))"
             self.host.write(HOOK, POINTS)
             self.host.write(launcher, f"{first}{loading}\nfrom flaskhost{rest}\n", 0o755)
@@ -49,12 +51,9 @@ class Mortal:
             after: points after which the verb is killed; 0 lets it live.
             back: seconds by which the host's clock is set back meanwhile.
         """
-        self.host.write("/root/release", self._text.replace(self._digest, digest_of(name)))
-        said = f"echo {after} > {FOLDER}/after; echo {back} > {FOLDER}/back"
-        self.host.run(f"mkdir -p {FOLDER}; rm -f {FOLDER}/passed; {said}")
-        done = self.host.do(f"flaskhost release {APP} < /root/release")
-        self.host.run(f"rm {FOLDER}/after {FOLDER}/back")
-        return done
+        said = f"mkdir -p {FOLDER}; rm -f {FOLDER}/passed; echo {after} > {FOLDER}/after; echo {back} > {FOLDER}/back"
+        step = f"sed s/{self._digest}/{digest_of(name)}/ {DOCUMENTS} | flaskhost release {APP}"
+        return self.host.do(f"{said}; {step}; status=$?; rm {FOLDER}/after {FOLDER}/back; exit $status")
 
     def passed(self) -> list[str]:
         """Return the points that the last release has passed."""
