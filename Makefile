@@ -55,7 +55,7 @@ test-plugin: ## compare a command plugin with what the project needs of it: PLUG
 lint: ## check the code: ruff, mypy, shellcheck, actionlint, zizmor, and what host/ may use
 	@$(SETUP) lint
 
-bench: ## measure first deploy, no-op, release and rollback, alone and beside other tools
+bench: ## measure first deploy, no-op, release and rollback, many in a row, and beside other tools; BENCH=own is a part
 	@$(SETUP) containers
 	@PYTHONPATH=host $(RUN) python -m bench $(BENCH)
 

@@ -1,8 +1,9 @@
-"""`python -m bench [own|peers] [--rounds N] [--bare]`: times what a team does most, alone and beside other tools.
+"""`python -m bench [own|endurance|peers] [--rounds N] …`: times what a team does most, alone and beside other tools.
 
 `own` counts what visitors lose meanwhile and shows where the time goes: bench/results.md, every figure in
-bench/results.json. `peers` does the job of the benchmark in ../shared/bench/peers beside the tools there:
-bench/peers.md and bench/peers.json. Without a word both. Machines are noisy: compare figures of one run only.
+bench/results.json. `endurance` makes many releases in a row, and one on many hosts: bench/endurance.md and
+bench/endurance.json. `peers` does the job of the benchmark in ../shared/bench/peers beside the tools there:
+bench/peers.md and bench/peers.json. Without a word all three. Machines are noisy: compare figures of one run only.
 """
 
 from __future__ import annotations
@@ -10,24 +11,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import platform
 import statistics
 import sys
-import tempfile
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import peers, phases
-from ops.local_server.engine import choose
-from tests.e2e import prepared
+from bench import endurance, peers, phases, stacks
 from tests.e2e.load import Visitors
-from tests.e2e.stack import GOOD, NEWER, TREE, Stack
+from tests.e2e.stack import GOOD, NEWER, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 HERE = Path(__file__).parent
 RATE = 60.0
@@ -60,32 +55,30 @@ class Figure:
 def main(words: list[str]) -> int:
     """Measure; return the exit status: 1 if a visitor lost anything or a no-op opened a connection."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("own", "peers"), help="only these figures")
+    parser.add_argument("what", nargs="?", choices=("own", "endurance", "peers"), help="only these figures")
     parser.add_argument("--rounds", type=int, default=3, help="how often each step but the first deploy is done")
+    parser.add_argument("--releases", type=int, default=50, help="endurance: how many are made in a row")
+    parser.add_argument("--rate", type=float, default=RATE, help="endurance: requests a second meanwhile")
+    parser.add_argument("--hosts", type=int, default=8, help="endurance: how many hosts are compared with one")
     parser.add_argument("--bare", action="store_true", help="first deploy on a host without packages: times apt, too")
     asked = parser.parse_args(words)
-    good = asked.what == "peers" or own(asked)
-    beside = asked.what == "own" or peers.measure(["--rounds", str(asked.rounds)])
-    return 0 if good and beside else 1
+    if asked.releases < endurance.LOOKS or asked.hosts < 2:
+        parser.error(f"--releases must be {endurance.LOOKS} or more, --hosts 2 or more")
+    parts: dict[str, Callable[[], bool]] = {
+        "own": lambda: own(asked),
+        "endurance": lambda: endurance.measure(asked.releases, asked.rate, asked.hosts, asked.rounds),
+        "peers": lambda: peers.measure(["--rounds", str(asked.rounds)]),
+    }
+    good = [part() for name, part in parts.items() if asked.what in (None, name)]
+    return 0 if all(good) else 1
 
 
 def own(asked: argparse.Namespace) -> bool:
     """Measure the project alone; return whether no visitor lost anything and no no-op opened a connection."""
-    engine = choose()
-    image = "auto" if asked.bare else prepared.ensure(engine)
-    with stack_on(image) as stack:
-        version = stack.pulumi("version").text.strip()
+    image = "auto" if asked.bare else stacks.image()
+    with stacks.local(image) as stack:
+        machine = {**stacks.machine(stack), "image": image, "rate": RATE}
         figures = list(measure(stack, asked.rounds))
-    machine = {
-        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "pulumi": version,
-        "containers": engine.name,
-        "image": image,
-        "plugin": "stand-in" if os.environ.get("FLASKHOST_STAND_IN") else "official",
-        "rate": RATE,
-    }
     text = table(machine, figures)
     (HERE / "results.md").write_text(text)
     (HERE / "results.json").write_text(
@@ -116,9 +109,7 @@ def timed(step: str, stack: Stack, *, visited: bool = False) -> Figure:
     before = stack.host.logins() if step != "first deploy" else 0
     visitors = Visitors(stack.ports["https_port"], RATE)
     with visitors if visited else contextlib.nullcontext():
-        words = [str(TREE / "pulumi"), *stack.up_words]
-        run = phases.run(words, folder=TREE, environment=stack.environment)
-    assert run.status == 0, run.text  # noqa: S101 - figures of a failed deploy mean nothing
+        run = stacks.up(stack)
     waits = [visit.seconds for visit in visitors.visits]
     return Figure(
         step=step,
@@ -129,17 +120,6 @@ def timed(step: str, stack: Stack, *, visited: bool = False) -> Figure:
         slowest=max(waits, default=0.0),
         phases=run.phases,
     )
-
-
-@contextlib.contextmanager
-def stack_on(image: str) -> Iterator[Stack]:
-    """Have a stack with a server of its own; all of it is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="flaskhost-bench.") as folder:
-        stack = Stack(Path(folder), "bench", image)
-        try:
-            yield stack
-        finally:
-            stack.close()
 
 
 def said(figure: Figure) -> Figure:

@@ -144,7 +144,13 @@ def goals(results: dict[str, Any]) -> list[Goal]:
         ("no-op over the slow line: Ansible's / 8", "W noop", seconds("ansible", "W noop") / 8),
         ("first deploy: the script's and an empty run", "A first", seconds("shell", "A first") + empty),
         ("release: pyinfra's", "C deploy", seconds("pyinfra", "C deploy")),
+        (
+            "release: the guarded script's and an empty run",
+            "C deploy",
+            seconds("shell-guarded", "C deploy") + empty,
+        ),
         ("rollback: Ansible's", "D rollback", seconds("ansible", "D rollback")),
+        ("rollback: pyinfra's x 1.5", "D rollback", seconds("pyinfra", "D rollback") * 1.5),
     ]
     return [Goal(what, seconds(NAME, step), limit) for what, step, limit in wanted]
 

@@ -20,7 +20,7 @@ RATE = 60.0
 """Requests a second: many at every moment of a switch, and little work for two cores."""
 
 LIMIT_SECONDS = 300.0
-"""The load ends by itself, whatever the test does."""
+"""The load ends by itself after so long, whatever the test does."""
 
 ANSWER_SECONDS = 15.0
 """A visitor who has waited so long counts as lost."""
@@ -52,6 +52,7 @@ class Visitors:
     port: int
     rate: float = RATE
     domain: str = "localhost"
+    limit: float = LIMIT_SECONDS
     visits: list[Visit] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ class Visitors:
     async def _go(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         begin, sent = time.monotonic(), 0
-        while not self._ended.is_set() and (now := time.monotonic() - begin) < LIMIT_SECONDS:
+        while not self._ended.is_set() and (now := time.monotonic() - begin) < self.limit:
             while sent < now * self.rate:
                 task = asyncio.create_task(self._visit(now))
                 tasks.add(task)
