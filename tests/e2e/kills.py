@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.e2e.stack import Stack
 
 FOLDER = "/run/flaskhost-points"
+UNIT = f"flaskhost-{APP}-release.service"
 DOCUMENTS = "/root/documents-of-a-release"
 HOOK = "/usr/local/lib/flaskhost-points.py"
 POINTS = Path(__file__).with_name("points.py").read_text()
@@ -43,17 +44,24 @@ class Mortal:
             self.host.write(HOOK, POINTS)
             self.host.write(launcher, f"{first}{loading}\nfrom flaskhost{rest}\n", 0o755)
 
-    def release(self, name: str, *, after: int = 0, back: int = 0) -> subprocess.CompletedProcess[str]:
+    def release(
+        self, name: str, *, after: int = 0, within: float | None = None, back: int = 0
+    ) -> subprocess.CompletedProcess[str]:
         """Release the same code under another digest.
 
         Args:
             name: makes the digest.
             after: points after which the verb is killed; 0 lets it live.
+            within: seconds after which it is killed, if it still runs.
             back: seconds by which the host's clock is set back meanwhile.
         """
         said = f"mkdir -p {FOLDER}; rm -f {FOLDER}/passed; echo {after} > {FOLDER}/after; echo {back} > {FOLDER}/back"
+        if within is not None:
+            said += f"; (sleep {within:.3f}; systemctl kill --signal KILL {UNIT}) > /dev/null 2>&1 & killer=$!"
         step = f"sed s/{self._digest}/{digest_of(name)}/ {DOCUMENTS} | flaskhost release {APP}"
-        return self.host.do(f"{said}; {step}; status=$?; rm {FOLDER}/after {FOLDER}/back; exit $status")
+        # Nobody is to kill the next one.
+        end = f"status=$?; kill $killer; rm {FOLDER}/after {FOLDER}/back; exit $status"
+        return self.host.do(f"{said}\n{step}; {end}")
 
     def passed(self) -> list[str]:
         """Return the points that the last release has passed."""

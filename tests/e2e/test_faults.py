@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.host import APP, service
-from tests.e2e.kills import Mortal, digest_of
+from tests.e2e.kills import UNIT, Mortal, digest_of
 from tests.e2e.load import Visitors
 from tests.e2e.stack import GOOD, TREE, Stack
 
@@ -22,7 +22,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 POINTS = Path(__file__).with_name("points.txt")
 ENDED = "was ended before it had finished"
-RANDOM_KILLS = 50
+KILLS, KILLS_OF_UP = 40, 10
+RATE = 20.0
+"""Requests a second: this load is there for many minutes, beside other tests."""
+
 FAULTS = """
 import os, time
 fault = os.environ.get("FAULT")
@@ -61,7 +64,7 @@ def test_a_kill_after_any_change_of_state_costs_nobody_a_request_and_the_next_tr
     points = mortal.passed()
     assert points == POINTS.read_text().splitlines(), f"write {POINTS.name} anew:\n" + "\n".join(points)
     for first in range(0, len(points), BATCH):
-        with Visitors(mortal.https_port) as visitors:
+        with Visitors(mortal.https_port, RATE) as visitors:
             for after in range(first + 1, min(first + BATCH, len(points)) + 1):
                 point, before = f"{after} of {len(points)}, {points[after - 1]}", mortal.host.active()
                 killed = mortal.release(f"point {after}", after=after)
@@ -71,41 +74,53 @@ def test_a_kill_after_any_change_of_state_costs_nobody_a_request_and_the_next_tr
                 again = mortal.release(f"point {after}")
                 assert again.returncode == 0, f"{point}: {again.stdout}{again.stderr}"
                 assert mortal.host.active() == digest_of(f"point {after}"), point
-                assert not visitors.failed, f"{point}: {visitors.failed[:3]}"
+        assert not visitors.failed, f"before {first + BATCH} of {len(points)}: {visitors.failed[:3]}"
 
 
-def test_kills_at_any_time_cost_nobody_a_request_and_the_next_up_converges(stack: Stack, mortal: Mortal) -> None:
-    """By the real engine, each release a changed variable; the moments are other ones in each run."""
-    del mortal
-    host, unit = stack.host, f"flaskhost-{APP}-release.service"
+def test_kills_at_any_time_cost_nobody_a_request_and_the_next_try_finishes(mortal: Mortal) -> None:
+    """The moments are spread over a whole release, other ones in each run."""
     seed = random.randrange(10**6)
-    chance = random.Random(seed)
-    longest, hits = 1.0, 0
-    for first in range(0, RANDOM_KILLS, BATCH):
-        with Visitors(stack.ports["https_port"]) as visitors:
+    chance, hits = random.Random(seed), 0
+    begun = time.monotonic()
+    assert mortal.release("timed").returncode == 0
+    longest = time.monotonic() - begun
+    for first in range(0, KILLS, BATCH):
+        with Visitors(mortal.https_port, RATE) as visitors:
             for number in range(first, first + BATCH):
                 what = f"kill {number} with seed {seed}"
-                stack.configure(env={"KILLED": str(number)})
-                running = stack.begin_up()
-                host.wait_for(f"systemctl is-active -q {unit}")
-                begun = time.monotonic()
-                time.sleep(chance.uniform(0, longest))
-                host.do(f"systemctl kill --signal KILL {unit}")
-                killed = running.wait()
-                hits += not killed.succeeded
-                # So that the next kills are spread over all of a release, however fast this machine is now.
-                longest = time.monotonic() - begun if killed.succeeded else longest * 1.1
-                again = stack.up()
-                assert f'KILLED="{number}"' in host.run(f"cat /srv/{APP}/shared/.env"), f"{what}: {again}"
-                assert not visitors.failed, f"{what}: {visitors.failed[:3]}"
-    assert hits > RANDOM_KILLS / 4, f"{hits} kills have hit a release at work"
+                killed = mortal.release(what, within=chance.uniform(0, longest))
+                hits += killed.returncode != 0
+                again = mortal.release(what)
+                assert again.returncode == 0, f"{what}: {again.stdout}{again.stderr}"
+                assert mortal.host.active() == digest_of(what), what
+        assert not visitors.failed, f"before kill {first + BATCH} with seed {seed}: {visitors.failed[:3]}"
+    assert hits > KILLS / 2, f"{hits} kills have hit a release at work"
+
+
+def test_kills_at_any_time_of_an_up_are_made_good_by_the_next(stack: Stack, mortal: Mortal) -> None:
+    """The same by the real engine, each release a changed variable."""
+    del mortal
+    host, hits = stack.host, 0
+    with Visitors(stack.ports["https_port"], RATE) as visitors:
+        for number in range(KILLS_OF_UP):
+            stack.configure(env={"KILLED": str(number)})
+            running = stack.begin_up()
+            host.wait_for(f"systemctl is-active -q {UNIT}")
+            time.sleep(random.uniform(0, 2))
+            host.do(f"systemctl kill --signal KILL {UNIT}")
+            killed = running.wait()
+            hits += ENDED in killed.text
+            again = stack.up()
+            assert f'KILLED="{number}"' in host.run(f"cat /srv/{APP}/shared/.env"), f"{killed}\n{again}"
+    assert not visitors.failed
+    assert hits > KILLS_OF_UP / 3, f"{hits} kills have hit a release at work"
 
 
 def test_a_clock_that_is_set_back_confuses_no_release(mortal: Mortal) -> None:
     """What was made last stays last: it serves, the one before stays on the host, and the next release goes on."""
     assert mortal.release("before").returncode == 0
     before = mortal.host.active()
-    with Visitors(mortal.https_port) as visitors:
+    with Visitors(mortal.https_port, RATE) as visitors:
         for number in range(6):
             done = mortal.release(f"yesterday {number}", back=86400 * (number + 1))
             assert done.returncode == 0, done.stdout + done.stderr
@@ -136,7 +151,7 @@ def faulty(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
 def test_an_application_that_needs_25_seconds_to_start_is_waited_for(faulty: Stack) -> None:
     """The deadline is the stack's own; visitors are with the old release meanwhile."""
     faulty.configure(app={"health": {"seconds": 60}}, env={"FAULT": "slow"})
-    with Visitors(faulty.ports["https_port"]) as visitors:
+    with Visitors(faulty.ports["https_port"], RATE) as visitors:
         done = faulty.up()
     assert done.seconds > 25
     assert not visitors.failed
@@ -146,7 +161,7 @@ def test_a_health_check_that_hangs_ends_at_its_deadline(faulty: Stack) -> None:
     """Nobody waits for ever; the old release serves."""
     was = faulty.host.active()
     faulty.configure(app={"health": {"seconds": 5}}, env={"FAULT": "hang"})
-    with Visitors(faulty.ports["https_port"]) as visitors:
+    with Visitors(faulty.ports["https_port"], RATE) as visitors:
         done = faulty.up(check=False)
     assert not done.succeeded
     assert "is not healthy: wanted 3 answers 200 in a row from /health in 5 s" in done.text
@@ -164,7 +179,7 @@ def test_a_release_that_runs_out_of_memory_reaches_no_visitor(faulty: Stack) -> 
     host.write(f"{drop_in}/memory.conf", "[Service]\nLimitAS=600M\n")
     host.run("systemctl daemon-reload")
     faulty.configure(app={"health": {"seconds": 20}}, env={"FAULT": "memory"})
-    with Visitors(faulty.ports["https_port"]) as visitors:
+    with Visitors(faulty.ports["https_port"], RATE) as visitors:
         done = faulty.up(check=False)
     host.run(f"rm -r {drop_in} && systemctl daemon-reload")
     assert not done.succeeded
