@@ -27,7 +27,6 @@ dev: ## run the bundled application in development mode, and bring each saved fi
 dev-down: ## remove everything that `make dev` made
 	@$(RUN) python -m ops.development down $(if $(STACK),--stack '$(STACK)')
 
-# Two files at once on any machine: a test mostly waits for its server, and a file shares one among its tests.
 history: ## tell what was deployed, by whom, and what it changed: STACK=prod
 	@$(RUN) python -m ops history $(WHICH)
 
@@ -40,9 +39,11 @@ recover: ## clear what a killed `up` has left, where that is safe: STACK=prod
 drift: ## tell what was changed by hand on the hosts of a stack: STACK=prod
 	@$(RUN) python -m ops drift $(WHICH)
 
+# Two files at once on any machine: a test mostly waits for its server, and a file shares one among its tests. In the
+# order of their names: the longest ones have few tests, and would come last.
 test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
-	@$(RUN) python -m pytest -n 2 --dist loadfile $(PYTEST)
+	@$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 # Four at once on any machine: they mostly wait for programs.
 test-fast: ## run the tests that need no server and take no seconds each
