@@ -25,10 +25,13 @@ from tests.unit.test_settings import (
     EXISTING,
     FROM_REPOSITORY,
     MISSING,
+    SEVERAL,
     SMALLEST,
     WRONG,
     WRONG_EXISTING,
     WRONG_FROM_REPOSITORY,
+    WRONG_SEVERAL,
+    at_place,
     changed,
 )
 
@@ -67,15 +70,25 @@ def together(base: dict[str, Any], cases: list[Case]) -> list[tuple[dict[str, An
     for case in cases:
         place, value, _ = case
         for number, (config, there) in enumerate(files):
-            if any(f"{place}.".startswith(f"{other}.") or f"{other}.".startswith(f"{place}.") for other, _, _ in there):
+            if any(is_within(place, other) or is_within(other, place) for other, _, _ in there):
                 continue
-            more = changed(config, place, value)
+            more = put(config, place, value)
             if shows(lines_of(more), [*there, case]):
                 files[number] = more, [*there, case]
                 break
         else:
-            files.append((changed(base, place, value), [case]))
+            files.append((put(base, place, value), [case]))
     return files
+
+
+def put(config: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    """Return a configuration with a value at a place, which may be in a list."""
+    return (at_place if place.startswith("server.hosts[") else changed)(config, place, value)
+
+
+def is_within(place: str, other: str) -> bool:
+    """Tell whether a place is another one, or in it."""
+    return f"{place}.".replace("[", ".").startswith(f"{other}.".replace("[", "."))
 
 
 def lines_of(config: dict[str, Any]) -> list[str]:
@@ -100,7 +113,12 @@ def chosen(table: list[Case]) -> list[Case]:
     return [case for cases in found.values() for case in cases[:MOST]]
 
 
-TABLES = ((SMALLEST, WRONG), (FROM_REPOSITORY, WRONG_FROM_REPOSITORY), (EXISTING, WRONG_EXISTING))
+TABLES = (
+    (SMALLEST, WRONG),
+    (FROM_REPOSITORY, WRONG_FROM_REPOSITORY),
+    (EXISTING, WRONG_EXISTING),
+    (SEVERAL, WRONG_SEVERAL),
+)
 FILES = [found for base, table in TABLES for found in together(base, chosen(table))]
 
 
@@ -172,7 +190,7 @@ def test_a_preview_names_what_the_server_needs_to_fetch_the_code(
 
 def test_every_setting_is_tried_and_at_least_sixty_wrong_values_in_all() -> None:
     """Promise: no setting is left out, and a new one has to bring its wrong value."""
-    tried = {place for _, cases in FILES for place, _, _ in cases}
+    tried = {re.sub(r"\[[0-9]\]", "", place) for _, cases in FILES for place, _, _ in cases}
     inside = {f"web.{name}.{field}" for name in ("static", "media") for field in ("url", "expires")}
     assert {written(place) for place in KNOWN} - tried - inside <= {"app.health"}
     assert sum(len(cases) for _, cases in FILES) >= 60
