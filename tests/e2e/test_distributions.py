@@ -93,6 +93,9 @@ def test_the_development_modes_sync_takes_a_change(stack: Stack) -> None:
     answer = json.loads(stack.host.run(f"python3 - <<'END'\n{SYNC.format(app=APP)}\nEND"))
     assert answer["files"] == ["pages/deep/new.txt"]
     stack.host.run("rm -r /root/scratch")
+    # It has told the unit of this name to restart, and that is the real one: wait for the end of it.
+    stack.host.run(f"systemctl restart {APP}")
+    stack.site.wait_until_healthy(30)
 
 
 def test_a_release_loses_no_request(stack: Stack) -> None:
