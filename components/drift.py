@@ -45,10 +45,8 @@ def _ask(login: Login, app: str) -> tuple[int, list[str]]:
     if answer is None:
         return 0, []
     if answer["differences"]:
-        lines = [f"{login.host}: changed by hand since the last update, and put back by this one:"]
-        for one in answer["differences"]:
-            lines += [f"  {one['what']} {one['how']}", *(f"      {line}" for line in one["detail"].splitlines())]
-        pulumi.warn("\n".join(lines))
+        head = f"{login.host}: changed by hand since the last update, and put back by this one:"
+        pulumi.warn("\n".join([head, *drift.indented(drift.written(answer["differences"]))]))
     return answer["repairs"], answer["found"]
 
 

@@ -19,7 +19,7 @@ from ops.setup.errors import SetupError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 HELP = "tell what was changed by hand on the hosts of a stack (status 2), if anything"
 FAILED, DRIFTED = 1, 2
@@ -116,13 +116,18 @@ def look(host: Host) -> Look:
         return Look(
             [[f"the application {host.app} is not on this host, or an `up` has to bring its command up to date"]]
         )
-    found = [[f"{one['what']} {one['how']}", *one["detail"].splitlines()] for one in answer["differences"]]
+    found = written(answer["differences"])
     active = answer["active"] or {"release": "", "version": "nothing"}
     serves = f"{active['version']} ({active['release'][:8]})"
     # Where the host itself has noticed, that says it all.
     if host.release and active["release"] != host.release and not any(one[0].startswith("active") for one in found):
         found.insert(0, [f"active release is {serves} instead of {host.release[:8]}, the one of the last update"])
     return Look(found, serves)
+
+
+def written(differences: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Return differences as a host tells them (what, how, detail) in lines, the first of each is a sentence."""
+    return [[f"{one['what']} {one['how']}", *one["detail"].splitlines()] for one in differences]
 
 
 def told(host: Host, seen: Look) -> Iterator[str]:
@@ -133,7 +138,12 @@ def told(host: Host, seen: Look) -> Iterator[str]:
     count = len(seen.differences)
     what = f"{count} difference{'' if count == 1 else 's'}" if count else "as it was written"
     yield f"{host.name}: {what}; {host.app} {seen.serves or 'nothing'} serves"
-    for first, *detail in seen.differences:
+    yield from indented(seen.differences)
+
+
+def indented(differences: list[list[str]]) -> Iterator[str]:
+    """Yield the lines of differences below a line that names their host."""
+    for first, *detail in differences:
         yield f"  {first}"
         yield from (f"      {line}" for line in detail)
 

@@ -77,17 +77,13 @@ def as_application(  # noqa: PLR0913 - what a command is run with
         seconds: until it is ended.
         progress: told of a wait.
     """
-    unit = f"flaskhost-{paths.app}-{name}.service"
-    if systemd.is_active(unit):
-        progress.say(f"{name}: that of an ended try is still running: waiting for it")
-        while systemd.is_active(unit):
-            time.sleep(POLL_SECONDS)
+    wait(paths, name, progress)
     words = systemd.transient(
         ["/bin/sh", "-c", command],
         user=paths.user,
         cwd=release.source,
         seconds=seconds,
-        unit=unit,
+        unit=_unit(paths, name),
         environment={"PATH": release.path, "HOME": str(paths.home)},
         properties=[
             *(f"EnvironmentFile={file}" for file in _environment_files(paths, release)),
@@ -96,6 +92,21 @@ def as_application(  # noqa: PLR0913 - what a command is run with
         ],
     )
     return timed(lambda: run(words, timeout=seconds + systemd.GRACE_SECONDS, check=False), seconds)
+
+
+def wait(paths: Layout, name: str, progress: Progress) -> bool:
+    """Wait for the command of a name that a killed try has left running; return whether there was one."""
+    unit = _unit(paths, name)
+    if not systemd.is_active(unit):
+        return False
+    progress.say(f"{name}: that of an ended try is still running: waiting for it")
+    while systemd.is_active(unit):
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _unit(paths: Layout, name: str) -> str:
+    return f"flaskhost-{paths.app}-{name}.service"
 
 
 def on_release(paths: Layout, release: Release, wishes: Dict[str, Any], progress: Progress) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import Any, Dict, Iterator, Optional, Sequence
 
-from flaskhost import layout, locks, processes, releases, slots, systemd
+from flaskhost import caller, layout, locks, processes, releases, slots, systemd
 from flaskhost.files import directory, remove, write
 from flaskhost.layout import Layout
 from flaskhost.progress import Progress
@@ -78,8 +77,7 @@ def enter(paths: Layout, release: releases.Release, progress: Progress) -> None:
     """Put the page up, then stop the application gracefully, its processes and jobs as well."""
     served = paths.active_slot()
     before = state(paths)
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    known = before or {"since": since, "begun": False, "before": None}
+    known = before or {"since": caller.now(), "begun": False, "before": None}
     _keep(paths, {**known, "release": release.digest})
     write(paths.home / "maintenance.html", PAGE)
     if before is None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from flaskhost import backups, commands, maintenance, releases, revisions, systemd, tools
+from flaskhost import backups, commands, maintenance, releases, revisions, tools
 from flaskhost.commands import Ran
 from flaskhost.files import remove, write
 from flaskhost.layout import Layout
@@ -19,6 +19,8 @@ from flaskhost.revisions import Look
 from flaskhost.shell import Failure
 from flaskhost.tools import Tool
 
+# What the command is for, in the name of its unit.
+MIGRATE = "migrate"
 KEEP, DOWNGRADE, REFUSE = "keep", "downgrade", "refuse"
 # What the stack says where an older version of this command has written it down.
 USUAL: Dict[str, Any] = {
@@ -33,7 +35,6 @@ USUAL: Dict[str, Any] = {
 LOOK_SECONDS = 60
 # A look of `prepare` counts for the `stage` that follows it in the same step.
 FRESH_SECONDS = 60
-WAIT_SECONDS = 0.5
 MOST_REVISIONS = 20
 MOST_LINES = 60
 SQL = "migrations.sql"
@@ -104,7 +105,7 @@ def migrate(paths: Layout, release: releases.Release, progress: Progress) -> Non
     done = release.facts.get("migrated")
     if tool is None or (done and (wishes["way_back"] == KEEP or tool.graph is None)):
         return
-    waited = _wait(paths, progress)
+    waited = commands.wait(paths, MIGRATE, progress)
     asked, look = (False, None) if waited else _fresh(release)
     if not asked:
         look = _look(paths, release, tool, progress)
@@ -163,20 +164,6 @@ def _sql(paths: Layout, release: releases.Release, tool: Tool, look: Look, progr
     return ran.output if ran.status == 0 and ran.output.strip() else None
 
 
-def _unit(paths: Layout) -> str:
-    return f"flaskhost-{paths.app}-migrate.service"
-
-
-def _wait(paths: Layout, progress: Progress) -> bool:
-    """Wait for migrations that a killed try has left running; return whether there were any."""
-    if not systemd.is_active(_unit(paths)):
-        return False
-    progress.say("migrations: those of an ended try are still running: waiting for them")
-    while systemd.is_active(_unit(paths)):
-        time.sleep(WAIT_SECONDS)
-    return True
-
-
 def _upgrade(paths: Layout, release: releases.Release, tool: Tool, look: Optional[Look], progress: Progress) -> None:
     wanted = _wishes(release)["maintenance"]
     if wanted and look is None:
@@ -218,7 +205,7 @@ def _apply(
     maintenance.begin(paths, change.look.current if change.look else None)
     progress.say(f"migrations: {change.command}")
     limit = int(wishes["migrate_timeout"])
-    ran = commands.as_application(paths, change.owner, change.command, name="migrate", seconds=limit, progress=progress)
+    ran = commands.as_application(paths, change.owner, change.command, name=MIGRATE, seconds=limit, progress=progress)
     commands.keep(release, f"migrations: {change.command}", ran, progress)
     after = _look(paths, change.owner, change.tool, progress)
     if after and ran.status and not after.unknown:
