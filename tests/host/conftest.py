@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sources import Resolved
 
 OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
-PATIENCE_SECONDS = 0.5
 # What a verb may do only when something is different: a second run has none of it in its calls.
 ACTING = ("apt-get", "useradd", "openssl", "uv", "systemd-run", *(
     f"systemctl {verb}"
@@ -47,6 +46,8 @@ class Server:
     def __init__(self, root: Path) -> None:
         """Lay out what a fresh Debian has."""
         self.root = root
+        # How long a health check waits: a moment instead of a minute, or a test of a failure would take that long.
+        self.patience_seconds = 0.5
         self.fakes = root / "fakes"
         fakes.install(self.fakes)
         for name in (
@@ -96,8 +97,7 @@ class Server:
         asked = document.parse(text)
         asked.values.update(values)
         if "health" in asked.values:
-            # A moment instead of a minute, or a test of a failure would take that long.
-            asked.values["health"]["seconds"] = PATIENCE_SECONDS
+            asked.values["health"]["seconds"] = self.patience_seconds
         if "watch" in asked.values and "watch" not in values:
             # The tests of the watch say how long.
             asked.values["watch"]["seconds"] = 0

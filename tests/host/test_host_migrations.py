@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import sqlite3
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,10 +39,10 @@ def deploy(server: Server, revisions: tuple[str, ...], *, until: str = "switch",
 
 
 @pytest.fixture
-def served(ready: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+def served(ready: Server) -> Server:
     """Return a server that serves a release with one revision, in blue."""
     # All of these releases are healthy: on a busy machine it only takes longer.
-    monkeypatch.setattr(sys.modules[type(ready).__module__], "PATIENCE_SECONDS", 20)
+    ready.patience_seconds = 20
     ready.set("database")
     deploy(ready, OLD)
     ready.calls()
