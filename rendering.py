@@ -116,7 +116,6 @@ class Plan:
     prepare: str
     stage: str
     switch: str
-    checks: str
     teardown: str
 
 
@@ -212,22 +211,19 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
                 "health": health,
             },
         ),
-        "switch": document.write(
-            "switch",
-            app.name,
-            {"release": release, **mode, **host_name, **networks, **_watch(settings), "keep": app.keep},
-        ),
     }
+    # What it looks at at the end is all of this, so it runs when any of it changes.
     everything = _digest({name: text for name, text in steps.items() if name != "environment"})
-    checks = document.write(
-        "checks",
+    switch = document.write(
+        "switch",
         app.name,
         {
             "release": release,
             **mode,
             **host_name,
             **networks,
-            "health": health,
+            **_watch(settings),
+            "keep": app.keep,
             "configuration": everything[:16],
         },
     )
@@ -237,7 +233,7 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
         release=release,
         url=_development_url(settings) if development else f"{scheme}://{host}{port}/",
         archive=archive(settings, source),
-        checks=checks,
+        switch=switch,
         teardown=_teardown(settings, place),
         **steps,
     )

@@ -1,9 +1,9 @@
-"""A release on its way to visitors: environment and code, then prepare, stage, switch and checks."""
+"""A release on its way to visitors: environment and code, then prepare, stage and switch."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
@@ -62,9 +62,9 @@ class Release(pulumi.ComponentResource):
         self._site = [site.ready] if site else []
 
     def at_once(self) -> None:
-        """Do all of it in one session: a login costs more than some of the four verbs."""
+        """Do all of it in one session: a login costs more than some of the three verbs."""
         plan = self.deploy.plan
-        documents = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
+        documents = f"{plan.prepare}\n{plan.stage}\n{plan.switch}"
         before = [*self._there, *self._site]
         self._end(self.deploy.verb("release", documents, self, before, formerly="switch"))
 
@@ -78,15 +78,19 @@ class Release(pulumi.ComponentResource):
 
     def switch(self, after: Sequence[pulumi.Resource]) -> None:
         """Let visitors reach it, and look at all points of the checks."""
-        plan = self.deploy.plan
-        documents = f"{plan.switch}\n{plan.checks}"
-        self._end(self.deploy.verb("switch", documents, self, after, formerly="release"))
+        self._end(self.deploy.verb("switch", self.deploy.plan.switch, self, after, formerly="release"))
 
     def _end(self, last: remote.Command) -> None:
         self.released = last
-        self.verified = last.stdout.apply(lambda line: dict(json.loads(line)["checks"]["checks"]))
-        self.kept = last.stdout.apply(lambda line: list(json.loads(line).get("switch", {}).get("kept", [])))
+        self.verified = last.stdout.apply(lambda line: dict(_of_switch(line)["checks"]))
+        self.kept = last.stdout.apply(lambda line: list(_of_switch(line)["kept"]))
         self.register_outputs({"release": self.deploy.plan.release, "verified": self.verified})
+
+
+def _of_switch(line: str) -> dict[str, Any]:
+    """Return what the verb `switch` has said: of one of several verbs the step's line has it by name."""
+    said = json.loads(line)
+    return dict(said.get("switch", said))
 
 
 def let_visitors_in(releases: Sequence[Release]) -> None:

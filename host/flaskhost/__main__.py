@@ -22,7 +22,6 @@ from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import (
     base,
-    checks,
     development,
     drift,
     environment,
@@ -56,7 +55,6 @@ UP: Dict[str, transient.Work] = {
     "prepare": prepare.prepare,
     "stage": _by_mode(stage.stage, development.stage),
     "switch": _by_mode(switch.switch, development.switch),
-    "checks": _by_mode(checks.checks, development.checks),
     "teardown": teardown.teardown,
 }
 BY_HAND: Dict[str, transient.Work] = {"rollback": rollback.rollback, "restore": restore.restore}
@@ -77,8 +75,7 @@ DRIFTED = 2
 # for each other before `stage` and before `switch`.
 STEPS: Dict[str, Tuple[str, ...]] = {
     **{verb: (verb,) for verb in UP},
-    "release": ("prepare", "stage", "switch", "checks"),
-    "switch": ("switch", "checks"),
+    "release": ("prepare", "stage", "switch"),
 }
 
 

@@ -21,10 +21,13 @@ KEYS = {
     "login_private": "login-private-canary",
     "login_public": "ssh-ed25519 AAAAlogin",
 }
+SWITCHED = {"kept": [], "checks": {"health": "ok: 200"}}
 PRINTED = {
     "keys": json.dumps(KEYS),
     "container": json.dumps({"id": "0a1b2c"}),
-    **dict.fromkeys(("release", "switch"), json.dumps({"checks": {"checks": {"health": "ok: 200"}}})),
+    # One verb of three, where there is one host; the only one of its step, where there are several.
+    "release": json.dumps({"switch": SWITCHED}),
+    "switch": json.dumps(SWITCHED),
 }
 
 

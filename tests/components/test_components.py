@@ -199,7 +199,7 @@ def test_steps_are_as_pulumi_command_needs_them(deployed: Recorder) -> None:
 def test_each_step_calls_the_command_with_its_document(deployed: Recorder) -> None:
     """Promise: one line, root's, with the version of the command in it: another version runs every step again."""
     plan = scenario.plan(SOURCE)
-    release = f"{plan.prepare}\n{plan.stage}\n{plan.switch}\n{plan.checks}"
+    release = f"{plan.prepare}\n{plan.stage}\n{plan.switch}"
     for step, text in {"site": plan.site, "environment": plan.environment, "release": release}.items():
         one = deployed.found[f"guestbook-{step}"]
         assert one.inputs["create"] == f"{COMMAND.program} {step} guestbook"

@@ -129,6 +129,27 @@ def test_a_release_that_dies_some_seconds_after_the_switch_goes_back(stack: Stac
     stack.host.wait_for(f"systemctl show -p ActiveState --value {service(other)} | grep -qE '^(inactive|failed)$'")
 
 
+def test_a_check_that_fails_after_the_switch_goes_back_and_the_state_agrees(stack: Stack) -> None:
+    """The earlier value in the stack file is what serves, so there is nothing to do; what was wrong has a name."""
+    host, before = stack.host, stack.host.active()
+    host.run(f"systemctl disable {APP}.service")
+    stack.configure(app={"version": NEWER})
+    with Visitors(stack.site.https_port, rate=RATE) as visitors:
+        failed = stack.up(check=False)
+    assert not failed.succeeded
+    assert "1 of 10 checks failed:" in failed.text
+    assert f"starts at boot: {APP}.service is disabled and active" in failed.text
+    assert "serves as before" in failed.text
+    assert visitors.failed == []
+    assert host.active() == before
+    assert stack.site.version() == "1.0.0"
+    stack.configure(app={"version": GOOD})
+    assert "unchanged" in stack.up().text
+    host.run(f"systemctl enable {APP}.service")
+    stack.deploy(NEWER)
+    assert stack.site.version() == "1.1.0"
+
+
 def test_a_kill_during_the_watch_leaves_the_new_release_to_the_next_up(stack: Stack) -> None:
     """The new one was proven and serves; the slot before, which ran for the way back, is stopped by the next `up`."""
     host, old = stack.host, stack.host.slot()

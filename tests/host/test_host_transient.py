@@ -406,5 +406,5 @@ def test_the_command_line_says_its_usage(words: list[str], capsys: pytest.Captur
     """Promise: a person who mistypes reads what there is."""
     assert command.main(words) == 1
     said = capsys.readouterr().err
-    assert said.startswith("error: usage: flaskhost {base|site|environment|prepare|stage|switch|checks|")
+    assert said.startswith("error: usage: flaskhost {base|site|environment|prepare|stage|switch|")
     assert "status|releases" in said

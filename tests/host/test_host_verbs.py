@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from flaskhost import files, layout, owners, poetry, releases, slots, statics
+from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import base
+from flaskhost.verbs import checks as checklist
 
 from tests.components import scenario
 from tests.host.conftest import Server, serving
@@ -18,8 +20,6 @@ from tests.host.conftest import Server, serving
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import rendering
 
 
 def twice(server: Server, act: Callable[[], object]) -> None:
@@ -115,7 +115,7 @@ def test_a_failed_transaction_says_what_apt_said(server: Server) -> None:
     assert not (server.root / "srv/guestbook").exists()
 
 
-@pytest.mark.parametrize("verb", ["environment", "prepare", "stage", "switch", "site", "checks"])
+@pytest.mark.parametrize("verb", ["environment", "prepare", "stage", "switch", "site"])
 def test_no_verb_works_before_base(server: Server, verb: str) -> None:
     """Promise: a verb on a host without the application says so, with the next step."""
     with pytest.raises(Failure, match=r"no application 'guestbook' on this host.*pulumi up"):
@@ -350,8 +350,9 @@ def test_a_damaged_or_missing_upload_is_not_unpacked(ready: Server) -> None:
     assert not list(ready.paths.releases.glob("*/wsgi.py"))
 
 
-def test_a_release_that_is_not_healthy_where_visitors_reach_it_is_taken_back(
-    ready: Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("look", ["_prove", "checks"])
+def test_a_release_that_is_not_as_it_should_be_where_visitors_reach_it_is_taken_back(
+    ready: Server, monkeypatch: pytest.MonkeyPatch, look: str
 ) -> None:
     """Promise: the slot before runs until the new one has proven itself behind the pointer, and gets it back if not."""
     from flaskhost.verbs import switch  # noqa: PLC0415 - the name would hide the word in this module
@@ -362,7 +363,7 @@ def test_a_release_that_is_not_healthy_where_visitors_reach_it_is_taken_back(
     ready.release("v1")
     before = releases.active(ready.paths)
     plan = ready.release("v2", until="stage")
-    monkeypatch.setattr(switch, "_prove", unhealthy)
+    monkeypatch.setattr(switch, look, unhealthy)
     with pytest.raises(Failure, match=r"not healthy behind the pointer\n.* serves as before"):
         ready.do(plan.switch)
     now = releases.active(ready.paths)
@@ -811,31 +812,40 @@ def test_a_person_sees_what_serves_and_what_is_kept(ready: Server) -> None:
 
 
 @pytest.fixture
-def deployed(ready: Server, monkeypatch: pytest.MonkeyPatch) -> rendering.Plan:
-    """Return the plan of a release that serves; what Nginx answers is asked by the tests with a real server."""
+def checks(ready: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, str]]:
+    """Return what looks at a release that serves; what Nginx answers is asked by the tests with a real server."""
     for name in ("_http", "_https", "_redirect"):
-        monkeypatch.setattr(f"flaskhost.verbs.checks.{name}", lambda _asked: (True, "answers"))
-    plan = ready.release("v1", env={}, secrets={})
+        monkeypatch.setattr(f"flaskhost.verbs.checks.{name}", lambda _check: (True, "answers"))
+    ready.release("v1", env={}, secrets={})
     for name in ("active/nginx.service", "enabled/nginx.service"):
         ready.set(name)
     ready.set("facts/guestbook-gunicorn@blue.service", f"NRestarts=0\nMainPID={os.getpid()}\n")
     (ready.root / "var/log/nginx/guestbook-access.log").write_text("a request\n")
-    return plan
+
+    def look() -> dict[str, str]:
+        active = releases.active(ready.paths)
+        assert active is not None
+        return checklist.checks(ready.paths, active, Progress(ready.said))
+
+    return look
 
 
-def test_a_site_without_tls_is_looked_at_as_its_visitors_do(ready: Server, deployed: rendering.Plan) -> None:
+def test_a_site_without_tls_is_looked_at_as_its_visitors_do(
+    ready: Server, checks: Callable[[], dict[str, str]]
+) -> None:
     """Promise: no certificate is made and none is asked for."""
     plain = scenario.plan(web__https=False, env={}, secrets={})
     ready.do(plain.site)
+    ready.do(plain.stage, release=scenario.plan(ready.code("v1"), env={}, secrets={}).release)
     assert not (ready.root / "etc/flaskhost/guestbook/tls").exists()
-    found = ready.do(plain.checks, release=deployed.release)["checks"]
+    found = checks()
     assert "http" in found
     assert not {"https", "redirect to https"} & set(found)
 
 
-def test_the_checks_look_at_every_point(ready: Server, deployed: rendering.Plan) -> None:
+def test_the_checks_look_at_every_point(ready: Server, checks: Callable[[], dict[str, str]]) -> None:
     """Promise: each point is seen and told; looking twice changes nothing."""
-    found = ready.do(deployed.checks)["checks"]
+    found = checks()
     assert set(found) == {
         "active release",
         "gunicorn",
@@ -849,18 +859,52 @@ def test_the_checks_look_at_every_point(ready: Server, deployed: rendering.Plan)
         "error log",
     }
     assert all(text.startswith("ok: ") for text in found.values())
-    twice(ready, lambda: ready.do(deployed.checks))
+    twice(ready, checks)
 
 
 def test_a_failed_check_is_named_and_the_others_are_looked_at_all_the_same(
-    ready: Server, deployed: rendering.Plan
+    ready: Server, checks: Callable[[], dict[str, str]]
 ) -> None:
     """Promise: one look shows everything that is wrong."""
     ready.set("nginx-fails")
     (ready.fakes / "enabled/guestbook.service").unlink()
-    with pytest.raises(Failure, match="2 of 10 checks failed: starts at boot, nginx"):
-        ready.do(deployed.checks)
+    with pytest.raises(Failure, match=r"2 of 10 checks failed:\nstarts at boot: guestbook.service is .*\nnginx: "):
+        checks()
     assert "ok     health" in ready.said.getvalue()
+
+
+REFUSED = '2026/11/21 10:00:00 [{}] 1#1: *7 {}, client: {}, server: _, request: "GET {} HTTP/1.1", host: "x"\n'
+UPSTREAM = "connect() failed (111: Connection refused) while connecting to upstream"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_good"),
+    [
+        (REFUSED.format("error", UPSTREAM, "127.0.0.1", "/health"), False),
+        (REFUSED.format("crit", "stat() failed (13: Permission denied)", "127.0.0.1", "/health"), False),
+        (REFUSED.format("error", UPSTREAM, "203.0.113.7", "/health"), True),
+        (REFUSED.format("error", UPSTREAM, "127.0.0.1", "/other"), True),
+        (REFUSED.format("error", 'open() "/a.png" failed (2: No such file)', "127.0.0.1", "/health"), True),
+    ],
+)
+def test_only_errors_of_our_own_visits_count(
+    ready: Server, checks: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch, line: str, *, is_good: bool
+) -> None:
+    """Promise: a release that comes since visitors are failed by the one before is not sent back for that."""
+    log = ready.root / "var/log/nginx/guestbook-error.log"
+    log.write_text(REFUSED.format("error", UPSTREAM, "127.0.0.1", "/health"))
+
+    def visit(_check: object) -> tuple[bool, str]:
+        with log.open("a") as file:
+            file.write(line)
+        return True, "answers"
+
+    monkeypatch.setattr("flaskhost.verbs.checks._https", visit)
+    if is_good:
+        assert checks()["error log"].startswith("ok: ")
+    else:
+        with pytest.raises(Failure, match=r"1 of 10 checks failed:\nerror log: .*GET /health"):
+            checks()
 
 
 def test_a_release_that_is_here_needs_neither_archive_nor_repository(ready: Server) -> None:

@@ -88,7 +88,7 @@ def test_the_port_of_the_development_server_counts_in_development_only() -> None
 def test_production_says_nothing_of_modes() -> None:
     """Promise: a stack that is in production is not touched by the other mode being there."""
     plan = scenario.plan()
-    for text in (plan.base, plan.prepare, plan.stage, plan.switch, plan.checks):
+    for text in (plan.base, plan.prepare, plan.stage, plan.switch):
         assert "development" not in text
         assert "mode" not in reader.parse(text).values
 
@@ -96,7 +96,7 @@ def test_production_says_nothing_of_modes() -> None:
 def test_every_document_of_a_development_stack_says_the_mode() -> None:
     """Promise: the host chooses by it, for each verb; there is neither a site nor an umbrella."""
     plan = scenario.plan(stack="dev")
-    for text in (plan.base, plan.prepare, plan.stage, plan.switch, plan.checks):
+    for text in (plan.base, plan.prepare, plan.stage, plan.switch):
         assert reader.parse(text)["mode"] == "development"
     assert plan.site == ""
     assert list(reader.parse(plan.base).files) == ["/srv/guestbook/.profile", "uv.txt"]

@@ -38,7 +38,7 @@ HOSTILE = {
     "UNICODE": "Grüße ☃ \U0001f600 \u00a0",
     "BACKSLASH": "ends with \\",
 }
-STEPS = ("base", "site", "environment", "prepare", "stage", "switch", "checks")
+STEPS = ("base", "site", "environment", "prepare", "stage", "switch")
 
 
 def texts(plan: rendering.Plan) -> dict[str, str]:
@@ -139,7 +139,7 @@ def test_what_makes_a_release_changes_its_identity(changes: dict[str, Any]) -> N
     """Promise: a change of code, environment, settings or units is a release, and goes through the slots."""
     plan = scenario.plan(**changes)
     assert plan.release != scenario.plan().release
-    assert all(plan.release in getattr(plan, step) for step in ("prepare", "stage", "switch", "checks"))
+    assert all(plan.release in getattr(plan, step) for step in ("prepare", "stage", "switch"))
 
 
 def test_the_environment_is_sent_only_when_it_is_another() -> None:
@@ -179,9 +179,9 @@ VISIBLE = {name: changes for name, changes in {**IDENTITY, **SAME}.items() if na
 
 
 @pytest.mark.parametrize("changes", VISIBLE.values(), ids=VISIBLE.keys())
-def test_every_change_reaches_the_checks(changes: dict[str, Any]) -> None:
+def test_every_change_reaches_the_switch(changes: dict[str, Any]) -> None:
     """Promise: whatever changed on the host is looked at afterwards; the checks are no step that never runs again."""
-    assert scenario.plan(**changes).checks != scenario.plan().checks
+    assert scenario.plan(**changes).switch != scenario.plan().switch
 
 
 def test_no_document_but_the_environment_holds_a_secret_or_its_plain_digest() -> None:

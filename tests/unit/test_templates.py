@@ -64,7 +64,7 @@ Files = dict[str, str]
 def rendered(**changes: Any) -> Files:
     """Return every file of every document of a scenario."""
     plan = scenario.plan(**changes)
-    texts = [plan.base, plan.site, plan.environment, plan.prepare, plan.stage, plan.switch, plan.checks]
+    texts = [plan.base, plan.site, plan.environment, plan.prepare, plan.stage, plan.switch]
     return {name: text for one in texts if one for name, text in reader.parse(one).files.items() if name != "uv.txt"}
 
 

@@ -37,7 +37,10 @@ def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
 
 
 def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Have the development server run a release. Input: release, keep, networks (that may reach it; none: private)."""
+    """Have the development server run a release, and look at it.
+
+    Input: that of `switch` in production without a watch, and networks (that may reach it; none: private).
+    """
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
     with locks.application(paths, f"switch {asked['release'][:8]}", progress):
@@ -58,20 +61,20 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
-    return {"release": release.digest}
+        found = _checks(paths, release, asked["networks"], progress)
+    return {"release": release.digest, "kept": releases.codes(paths), "checks": found}
 
 
-def checks(asked: Document, progress: Progress) -> Dict[str, Any]:
-    """Go through the checklist of a development server. Input: release, networks, health (see `health.wait`)."""
-    paths = layout.known(asked.app)
-    progress.scrubber.add(envfile.secrets_of(paths))
+def _checks(paths: layout.Layout, release: releases.Release, networks: List[str], progress: Progress) -> Dict[str, str]:
+    """Go through the checklist of a development server; see `checklist.checks`."""
+    check = release.wishes["health"]
     points = [
-        ("active release", lambda: checklist.pointer(paths, asked["release"])),
+        ("active release", lambda: checklist.pointer(paths, release)),
         ("development server", lambda: checklist.service(paths)),
         ("starts at boot", lambda: checklist.boot(paths)),
-        ("health", lambda: _answers(asked["health"])),
+        ("health", lambda: _answers(check)),
         ("environment", lambda: checklist.environment(paths)),
-        ("reachable by", lambda: _reachable(asked["networks"], asked["health"]["port"])),
+        ("reachable by", lambda: _reachable(networks, check["port"])),
     ]
     return checklist.examine(points, progress)
 

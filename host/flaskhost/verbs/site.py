@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
@@ -21,14 +20,12 @@ NAMES = "/etc/nginx/conf.d/flaskhost-names.conf"
 ROOM = re.compile(r"^\s*server_names_hash_bucket_size\s", re.MULTILINE)
 CERTIFICATE_DAYS = 825
 RENEW_SECONDS = 30 * 24 * 3600
-LOG_BYTES = 256 * 1024
 # ` in FILE:LINE` at the end of what Nginx says of a file.
 NAMED = re.compile(r" in (/\S+:[0-9]+)")
 TLS = re.compile(r"^\s*listen\s[^;#]*\b443\b", re.MULTILINE)
 LISTEN = re.compile(r"^\s*listen (?:\[::\]:)?([0-9]+)", re.MULTILINE)
 HOLDER = re.compile(r'users:\(\("([^"]+)",pid=([0-9]+)')
 SERVER_NAME = re.compile(r"^\s*server_name\s([^;#]*);", re.MULTILINE)
-GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 
 
 def site(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -279,18 +276,3 @@ def _lasts(certificate: Path) -> bool:
 
 def _is_address(name: str) -> bool:
     return name.replace(".", "").isdigit() or ":" in name
-
-
-def errors_since(paths: layout.Layout, since: float) -> List[str]:
-    """Return what went wrong between Nginx and the application since a time (seconds since the epoch).
-
-    From the end of the site's error log; what visitors cause there (a file that is not there, say) does not count.
-    """
-    log = paths.at(f"/var/log/nginx/{paths.app}-error.log")
-    if not log.exists():
-        return []
-    with open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_BYTES))
-        lines = file.read().decode("utf-8", "replace").splitlines()
-    first = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(since))
-    return [line for line in lines if line[:19] >= first and GRAVE.search(line)]

@@ -24,6 +24,7 @@ from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.retention import prune
 from flaskhost.shell import Failure
+from flaskhost.verbs.checks import checks
 from flaskhost.verbs.stage import bring_up
 from flaskhost.watch import Limits, Watch, parse
 
@@ -64,13 +65,19 @@ class Move(NamedTuple):
 def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
     """Make a release the active one.
 
-    Input: release, watch (see `watch.Limits`), keep (number of releases that stay on the host).
+    Input: release, watch (see `watch.Limits`), keep (number of releases that stay on the host), configuration (a digest
+    of all other documents: whatever has changed on the host, the checks look at it).
     """
     paths = layout.known(asked.app)
     progress.scrubber.add(envfile.secrets_of(paths))
     with locks.application(paths, f"switch {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
-        move = activate(paths, release, Limits(**asked["watch"]), progress)
+        found: Dict[str, str] = {}
+
+        def look() -> None:
+            found.update(checks(paths, release, progress))
+
+        move = activate(paths, release, Limits(**asked["watch"]), progress, look=look)
         wanted.remember(paths, release)
         # Not before: the release that ran as it could not start again.
         accounts.leave(paths.app, paths.user)
@@ -78,7 +85,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
         _remember(paths, release, move.slot)
-    return {"release": release.digest, "slot": move.slot, "kept": releases.codes(paths)}
+    return {"release": release.digest, "slot": move.slot, "kept": releases.codes(paths), "checks": found}
 
 
 def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> None:
@@ -98,14 +105,15 @@ def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> Non
     )
 
 
-def activate(
+def activate(  # noqa: PLR0913 - what a switch is
     paths: layout.Layout,
     release: releases.Release,
     limits: Limits,
     progress: Progress,
     event: str = "switch",
+    look: Callable[[], None] = lambda: None,
 ) -> Move:
-    """Have visitors reach a release, watch it, and end the one before. The lock is held by the caller.
+    """Have visitors reach a release, look at it, watch it, and end the one before. The lock is held by the caller.
 
     Args:
         paths: layout of the application.
@@ -113,6 +121,7 @@ def activate(
         limits: of the watch.
         progress: told what is done.
         event: what this is called in releases.log.
+        look: raises Failure where the release is not as it should be for its visitors.
 
     Raises:
         Failure: it did not prove itself, or was worse under watch; visitors reach the release before again, which
@@ -128,6 +137,7 @@ def activate(
             _prove(move, progress)
             maintenance.leave(paths, progress)
             processes.take_over(paths, slot, progress)
+            look()
             if limits.seconds and move.can_go_back():
                 with progress.phase("watch"):
                     watch.hold(paths.run / "gunicorn.sock", release.wishes["health"], _dying(move), progress)
@@ -175,6 +185,8 @@ def _went_back(move: Move, why: str, watch: Watch, progress: Progress, event: st
     paths, release, before = move.paths, move.release, move.before
     if before is None or move.served is None or not move.can_go_back():
         releases.record(paths, event, release, result="failed", slot=move.slot)
+        if not move.is_new:
+            return f"{why}\n{release.label} stays the active release, which it was before"
         page = " and takes the maintenance page away" if maintenance.state(paths) else ""
         return f"{why}\n{release.label} stays the active release: nothing else runs. Deploy one that works{page}"
     slots.point(paths, move.served)
