@@ -167,7 +167,10 @@ def died(paths: Layout, colour: str, before: int = 0) -> Optional[str]:
     ended = facts.get("ActiveState") in ("failed", "inactive", "deactivating") and not facts.get("Job")
     if more > 0 or ended:
         state = f"{facts.get('ActiveState')}/{facts.get('SubState')}"
-        return f"its service ended with status {facts.get('ExecMainStatus')} ({state}, restarts: {more})"
+        status = facts.get("ExecMainStatus")
+        # Of one that was started again there is no status any more.
+        how = f"ended with status {status}" if ended or status != "0" else "has ended and was started again"
+        return f"its service {how} ({state}, restarts: {more})"
     return None
 
 
