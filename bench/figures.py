@@ -51,6 +51,7 @@ One run of `make bench`; machines are noisy, so only figures of one run compare.
 
 Each release has other code, another static file and another variable, and the same dependencies; the median of their
 times is {seconds:.2f} s. Visitors send {rate:g} requests a second, each on a connection of its own, to the last one.
+The engine and the program have the lowest priority here (`nice`): where a team deploys, they run on another machine.
 
 The second of a switch lies around the first visit that the new release answers. It is compared with the median of the
 {before} seconds of the same load before the first release. In a second with fewer than a hundred visits, the 99th

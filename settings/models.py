@@ -319,6 +319,11 @@ class Health(Group):
     seconds: Annotated[rules.Number, rules.within(1, 3600, "seconds")] = Field(
         default=60, description="Seconds after which a release that is not healthy has failed."
     )
+    warm_up: Annotated[tuple[rules.HealthPath, ...], AfterValidator(rules.distinct)] = Field(
+        default=("/",),
+        description="Paths that a healthy release is asked for before visitors reach it, so that none of them waits "
+        "for the first answer of a worker. Any answer will do. In development mode nothing is asked.",
+    )
 
 
 class Process(Group):

@@ -16,6 +16,8 @@ ASK_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
 MOST_BYTES = 2000
 LOOK_SECONDS = 0.2
+WARM_SECONDS = 5.0
+LONG_SECONDS = 2.0
 
 Place = Union[Path, int]
 
@@ -103,6 +105,34 @@ def wait(
     seconds = time.monotonic() - begin
     progress.say(f"healthy: {check['attempts']} answers {check['status']} from {check['path']} after {seconds:.2f} s")
     return seconds
+
+
+def warm_up(at: Path, check: Dict[str, Any], workers: int, progress: Progress) -> None:
+    """Have each worker of a healthy release answer before visitors come: the first answer of one takes the longest.
+
+    Args:
+        at: socket of the slot.
+        check: see `wait`, and warm_up: the paths. What is answered does not count.
+        workers: how many may take a question.
+        progress: told how it went.
+    """
+    for path in check.get("warm_up", []):
+        begin = time.monotonic()
+        asked = {**check, "path": path}
+        status, text = ask(at, asked, WARM_SECONDS)
+        took = time.monotonic() - begin
+        if took > LONG_SECONDS:
+            # All workers would be at it when visitors come.
+            progress.say(f"warm-up: {path} takes {took:.1f} s to answer, each worker was not asked for it")
+            continue
+        # Those who are at work take no other question: twice as many as there are find all of them.
+        asking = [threading.Thread(target=ask, args=(at, asked, WARM_SECONDS), daemon=True) for _ in range(2 * workers)]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+        first = f"the first time {status or text} after {took:.2f} s"
+        progress.say(f"warm-up: {path}, {first}; {workers} workers after {time.monotonic() - begin:.2f} s")
 
 
 def ask_until(

@@ -17,6 +17,8 @@ from flaskhost.shell import Failure, run
 QUEUE_SECONDS = 30.0
 # In a container with cgroup v1, systemd does not hear that the last process is gone, and waits for TimeoutStopSec.
 DISCARD_SECONDS = 0.5
+# Threads that ask at once are twice as many.
+MOST_WORKERS = 32
 
 
 def fill(paths: Layout, colour: str, release: releases.Release) -> None:
@@ -187,6 +189,17 @@ def healthy(  # noqa: PLR0913 - what is asked
     See `health.wait`, and `died` for `before`.
     """
     return health.wait(at or paths.socket(colour), check, lambda: died(paths, colour, before), progress)
+
+
+def warm_up(paths: Layout, colour: str, check: Dict[str, Any], progress: Progress) -> None:
+    """Have each worker of a healthy slot answer once, see `health.warm_up`."""
+    master = systemd.show(layout.service(paths.app, colour), "MainPID").get("MainPID", "0")
+    try:
+        workers = len(Path(f"/proc/{master}/task/{master}/children").read_text().split())
+    except OSError:
+        # Ended since, which the next look at its health tells.
+        workers = 0
+    health.warm_up(paths.socket(colour), check, max(1, min(workers, MOST_WORKERS)), progress)
 
 
 def point(paths: Layout, colour: str) -> None:

@@ -33,6 +33,8 @@ DEADLINE_SECONDS = 3600
 # process is gone, and whoever follows it would wait for the default of 90 s.
 STOP_SECONDS = 5
 LONGEST_REASON = 500
+# A third of the weight of a process that was not niced (sched(7)): deploys go on, if slowly, on a host that is busy.
+NICE = 5
 
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
 
@@ -223,7 +225,9 @@ def _words(app: str, unit: str, program: str, request: Path, seconds: int) -> Tu
     settle = f"ExecStopPost=/bin/sh -c 'test ! -e {state} || exec {run}'"
     # Standard error by name: it would follow standard output, and the journal would hold nothing.
     log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
-    properties = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", settle, *log)
+    # Visitors first: a build, say, takes what they leave.
+    limits = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", f"Nice={NICE}")
+    properties = (*limits, settle, *log)
     return (
         "systemd-run",
         *("--quiet", "--wait", "--collect", f"--unit={unit}", "--service-type=exec"),

@@ -317,6 +317,29 @@ def test_nobody_waits_for_a_service_that_has_ended(server: Server) -> None:
     assert time.monotonic() - begin < 5
 
 
+def test_each_worker_answers_before_visitors_come(server: Server) -> None:
+    """Promise: each path is asked for once, then twice for each worker at once; what comes back does not count."""
+    said = io.StringIO()
+    with serving(server.root / "s", lambda _n: (500, "no page")) as application:
+        health.warm_up(server.root / "s", {**asked(), "warm_up": ["/", "/shop?a=1"]}, 3, Progress(said))
+    assert sorted(one["path"] for one in application.asked) == ["/"] * 7 + ["/shop?a=1"] * 7
+    assert application.asked[0]["Host"] == asked()["host"]
+    assert "warm-up: /shop?a=1, the first time 500 after " in said.getvalue()
+
+
+def test_a_path_that_takes_long_keeps_no_worker_from_the_visitors(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: it is asked for once, and the others are asked all the same."""
+    monkeypatch.setattr(health, "WARM_SECONDS", 0.1)
+    monkeypatch.setattr(health, "LONG_SECONDS", 0.05)
+    said = io.StringIO()
+    with serving(server.root / "s", lambda n: None if n == 1 else (200, "ok")) as application:
+        health.warm_up(server.root / "s", {**asked(), "warm_up": ["/report", "/"]}, 1, Progress(said))
+    assert [one["path"] for one in application.asked] == ["/report", "/", "/", "/"]
+    assert "/report takes 0.1 s to answer" in said.getvalue()
+
+
 def test_another_status_can_be_the_healthy_one(server: Server) -> None:
     """Promise: the stack says which status counts."""
     with serving(server.root / "s", lambda _n: (204, "")):

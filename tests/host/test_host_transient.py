@@ -161,6 +161,7 @@ def test_nothing_secret_is_on_a_command_line(server: Server) -> None:
     assert "--unit=flaskhost-guestbook-environment.service" in call
     assert "--property=StandardError=journal" in call
     assert "--property=RuntimeMaxSec=3600" in call
+    assert "--property=Nice=5" in call, "visitors come before builds"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

@@ -218,9 +218,10 @@ def environment_means(found: settings.Settings, text: str, prepare: document.Doc
 
 
 def gunicorn_means(found: settings.Settings, text: str) -> None:
-    """See that Python finds assignments only, and the values of the stack in them."""
+    """See that Python finds assignments and the template's own functions only, and the values of the stack in them."""
     module = ast.parse(text)
-    assert {type(one) for one in module.body} <= {ast.Assign, ast.Import}
+    assert {type(one) for one in module.body} <= {ast.Assign, ast.Import, ast.FunctionDef}
+    assert {one.name for one in module.body if isinstance(one, ast.FunctionDef)} <= {"on_starting", "worker_exit"}
     values = {one.targets[0].id: one.value for one in module.body if isinstance(one, ast.Assign)}  # type: ignore[attr-defined]
     given = {name: ast.literal_eval(value) for name, value in values.items() if name in found.app.gunicorn.settings}
     assert given == dict(found.app.gunicorn.settings)

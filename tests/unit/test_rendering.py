@@ -117,6 +117,7 @@ IDENTITY: dict[str, dict[str, Any]] = {
 }
 SAME: dict[str, dict[str, Any]] = {
     "health": {"app__health": {"path": "/other", "status": 204, "attempts": 1, "seconds": 5}},
+    "warm-up": {"app__health": {"warm_up": ["/shop"]}},
     "keep": {"app__keep": 9},
     "watch": {"app__watch": {"seconds": 0, "requests": 1, "errors": 50}},
     "domains": {"web__domains": ["other.example"]},

@@ -89,7 +89,7 @@ def test_the_smallest_configuration_names_a_server_and_an_application() -> None:
     assert found.app.gunicorn == settings.Gunicorn()
     assert (found.app.wsgi, found.app.migrate, found.app.keep) == ("auto", "auto", 5)
     assert found.app.gunicorn.workers is None
-    assert found.app.health == settings.Health(path="/health", status=200, attempts=3, seconds=60)
+    assert found.app.health == settings.Health(path="/health", status=200, attempts=3, seconds=60, warm_up=("/",))
     assert found.app.watch == settings.Watch(seconds=15, requests=20, errors=5)
     assert (found.web.domains, found.web.body_size, found.web.timeout) == ((), "10m", 60)
     assert found.web.static == settings.StaticFiles(url="/static/", expires="30d")
@@ -377,6 +377,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("app.health.status", 99, "must be from 100 to 599"),
     ("app.health.attempts", 0, "must be from 1 to 100"),
     ("app.health.seconds", 0, "must be from 1 to 3600 seconds"),
+    ("app.health.warm_up", ["shop"], "must start with / (got 'shop')"),
+    ("app.health.warm_up", "/", "must be a list"),
     ("app.processes", ["celery"], "must be a group of names and values"),
     ("app.processes", {"a-b": {"command": "x"}}, "must start with a letter, hold only a-z and 0-9"),
     ("app.processes", {"gunicorn": {"command": "x"}}, "is the name of the application server's own unit"),

@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_gunicorn_reads_its_file_as_python(files: Files) -> None:
     assert names["timeout"] == 60
     assert names["workers"] >= 3
     assert names["forwarded_allow_ips"] == "*"
+
+
+def test_a_worker_that_ends_makes_way_for_those_with_visitors() -> None:
+    """Promise: the end of the release before, which is work for Python, slows nobody who visits the next one."""
+    text = rendered()["gunicorn.conf.py"] + "\nworker_exit(None, None)\nprint(os.nice(0), gc.get_freeze_count() > 0)\n"
+    ended = subprocess.run([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, check=True)
+    assert ended.stdout == "19 True\n"
 
 
 def test_gunicorn_settings_arrive_as_they_are() -> None:
