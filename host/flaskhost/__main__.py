@@ -9,63 +9,47 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Callable, Dict, List, Tuple
 
-from flaskhost import document, layout, maintenance, sudo, transient
+from flaskhost import document, layout, sudo, transient
 from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.verbs import (
-    base,
-    development,
-    drift,
-    environment,
-    prepare,
-    restore,
-    rollback,
-    site,
-    stage,
-    status,
-    switch,
-    sync,
-    teardown,
-    umbrella,
-)
 
 
-def _by_mode(production: transient.Work, developing: transient.Work) -> transient.Work:
-    """Return what does a verb in the mode that its document says."""
+def _of(name: str) -> ModuleType:
+    """Return a module, imported when it is needed: a step's front needs no verb, and all of them take a while."""
+    return importlib.import_module(f"flaskhost.{name}")
+
+
+def _work(verb: str) -> transient.Work:
+    """Return what does a verb, in the mode that its document says."""
 
     def work(asked: Document, progress: Progress) -> Dict[str, Any]:
-        chosen = developing if asked.values.get("mode") == layout.DEVELOPMENT else production
-        return chosen(asked, progress)
+        develops = verb in ("stage", "switch") and asked.values.get("mode") == layout.DEVELOPMENT
+        done: Dict[str, Any] = getattr(_of(f"verbs.{'development' if develops else verb}"), verb)(asked, progress)
+        return done
 
     return work
 
 
-UP: Dict[str, transient.Work] = {
-    "base": base.base,
-    "site": site.site,
-    "environment": environment.environment,
-    "prepare": prepare.prepare,
-    "stage": _by_mode(stage.stage, development.stage),
-    "switch": _by_mode(switch.switch, development.switch),
-    "teardown": teardown.teardown,
-}
-BY_HAND: Dict[str, transient.Work] = {"rollback": rollback.rollback, "restore": restore.restore}
+UP = {verb: _work(verb) for verb in ("base", "site", "environment", "prepare", "stage", "switch", "teardown")}
+BY_HAND = {verb: _work(verb) for verb in ("rollback", "restore")}
 UNIT: Dict[str, Callable[[str], None]] = {
-    "start": umbrella.start,
-    "reload": umbrella.reload,
-    "repair": umbrella.repair,
-    "settle": maintenance.ended,
-    "fence": development.raise_fence,
-    "sync": sync.serve,
-    "log": sync.log,
+    "start": lambda app: _of("verbs.umbrella").start(app),
+    "reload": lambda app: _of("verbs.umbrella").reload(app),
+    "repair": lambda app: _of("verbs.umbrella").repair(app),
+    "settle": lambda app: _of("maintenance").ended(app),
+    "fence": lambda app: _of("verbs.development").raise_fence(app),
+    "sync": lambda app: _of("verbs.sync").serve(app),
+    "log": lambda app: _of("verbs.sync").log(app),
 }
 # Too little to be worth a unit: one file is written. Pulumi makes the claim, or has it already.
 CLAIMS = {"claim": True, "renew": False}
@@ -111,12 +95,15 @@ def _run(words: List[str]) -> int:
         UNIT[verb](app)
         return 0
     if verb in CLAIMS:
-        print(json.dumps(teardown.claim(document.parse(sys.stdin.read()), anew=CLAIMS[verb])))
+        print(json.dumps(_of("verbs.teardown").claim(document.parse(sys.stdin.read()), anew=CLAIMS[verb])))
         return 0
     return _for_people(words)
 
 
 def _for_people(words: List[str]) -> int:
+    from flaskhost import maintenance  # noqa: PLC0415 - see _of
+    from flaskhost.verbs import drift, restore, rollback, status, teardown  # noqa: PLC0415 - see _of
+
     if words[:1] == ["rollback"] and len(words) in (2, 3):
         app, to = words[1], words[2] if len(words) > 2 else None
         asked = rollback.ask(app, to, Progress())
@@ -156,6 +143,8 @@ def _program() -> str:
     """Return the installed command; an archive that was just uploaded installs itself first."""
     here = Path(sys.path[0] if Path(sys.path[0]).is_file() else sys.argv[0]).resolve()
     if here.is_file() and here.suffix == ".pyz":
+        from flaskhost.verbs import base  # noqa: PLC0415 - see _of
+
         return str(base.install(str(here), here.stem.split("-")[-1]))
     return str(here)
 

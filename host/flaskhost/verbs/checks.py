@@ -122,7 +122,7 @@ def _http(check: Check) -> Finding:
 
 
 def _https(check: Check) -> Finding:
-    # The certificate may be self-signed; what is looked at here is that Nginx answers for this name with TLS. The default
+    # The certificate may be self-signed; what is looked at here is that Nginx answers for this name with TLS. A default
     # context would read all authorities of the system, which takes longer than the visit.
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
