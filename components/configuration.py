@@ -14,6 +14,7 @@ from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 import settings
 import sources
+from settings.rules import commit_and_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +129,7 @@ def resolve(found: settings.Settings, *, base: Path, cache: Path) -> sources.Res
         code = sources.resolve(
             app.source,
             app.version,
-            app.commit,
+            commit_and_version(app.commit)[0] if app.commit else None,
             base=base,
             cache=cache,
             allow_branch=app.allow_branch,

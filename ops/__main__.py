@@ -1,4 +1,4 @@
-"""`python -m ops COMMAND`: what an operator does beside `./pulumi`.
+"""`python3 -m ops COMMAND`: what an operator does beside `./pulumi`.
 
 Any Python may call it, the project's own does it.
 """

@@ -13,7 +13,7 @@ COMMANDS = {"history": history, "rollback": rollback, "recover": recover, "drift
 
 def main(words: list[str]) -> int:
     """Run one command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m ops", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         command.describe(commands.add_parser(name, help=command.HELP, description=command.__doc__))

@@ -1,4 +1,4 @@
-"""`python -m ops.demo up|down`: the bundled application on a server in a container of this machine.
+"""`python3 -m ops.demo up|down`: the bundled application on a server in a container of this machine.
 
 It does what a user of the stack `local` does by hand: put a version into the stack file, `pulumi up`, look at the page.
 """
@@ -6,6 +6,7 @@ It does what a user of the stack `local` does by hand: put a version into the st
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import ssl
 import sys
@@ -31,13 +32,14 @@ STACK_FILE = HERE / f"Pulumi.{STACK}.yaml"
 KEPT = STACK_FILE.with_suffix(".yaml.version-before-demo")
 """Holds the version that the stack file had before the demo changed it."""
 VERSION = "flaskhost:app.version"
+COMMIT = "flaskhost:app.commit"
 ANSWER_SECONDS = 30.0
 CONTAINER_TYPE = "flaskhost:server:Local$command:local:Command"
 
 
 def main(words: list[str]) -> int:
     """Run one command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ops.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m ops.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up").add_argument("--version", help="tag, branch or commit of the bundled application")
     commands.add_parser("down")
@@ -108,6 +110,7 @@ def down(stack: automation.Stack) -> int:
         before = KEPT.read_text().strip()
         # The version alone: whatever else was edited since is the user's.
         stack.set_config(VERSION, automation.ConfigValue(before), path=True)
+        forget_commit(stack)
         KEPT.unlink()
         say(f"{STACK_FILE.name}: version {before}, as before the demo changed it")
     stack.workspace.remove_stack(STACK, preserve_config=True)
@@ -121,7 +124,14 @@ def ask_for(stack: automation.Stack, version: str) -> None:
     if version != before:
         keep(before)
         stack.set_config(VERSION, automation.ConfigValue(version), path=True)
+        forget_commit(stack)
         say(f"{STACK_FILE.name}: version {before} -> {version}")
+
+
+def forget_commit(stack: automation.Stack) -> None:
+    """Take the commit out of the stack file that a rollback has written beside its version."""
+    if "commit" in json.loads(stack.get_config("flaskhost:app").value):
+        stack.remove_config(COMMIT, path=True)
 
 
 def wake(name: str) -> bool:

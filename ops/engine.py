@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -39,5 +40,13 @@ def answer(*words: str) -> Any:
 
 
 def watched(words: Sequence[str]) -> int:
-    """Run a command that a person sees at work; return its exit status."""
-    return subprocess.run([str(cache.TREE / "pulumi"), *words], cwd=cache.TREE, check=False).returncode
+    """Run a command that a person sees at work; return its exit status.
+
+    An interrupt goes to the engine as well, which ends the update and its lock in order: it is waited for.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # ./pulumi has its program listen again.
+        return subprocess.run([str(cache.TREE / "pulumi"), *words], cwd=cache.TREE, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ops import configuration, engine
 from ops.configuration import COMMIT, VERSION, Configuration
 from settings.problems import NAMESPACE
-from settings.rules import is_commit
+from settings.rules import commit_and_version, is_commit
 from sources import label
 
 if TYPE_CHECKING:
@@ -128,8 +128,12 @@ def _update(told: Mapping[str, Any], known: Sequence[Mapping[str, str]]) -> Upda
         message=(told.get("message") or "").partition("\n")[0],
         configuration=config,
         version=version or ("folder" if FOLDER in config.values else None),
-        commit=config.values.get(COMMIT) or commit_of(version, known),
+        commit=_written(config.values.get(COMMIT)) or commit_of(version, known),
     )
+
+
+def _written(commit: Any) -> str | None:
+    return commit_and_version(commit)[0] if isinstance(commit, str) else None
 
 
 def commit_of(version: str | None, known: Sequence[Mapping[str, str]]) -> str | None:

@@ -51,6 +51,8 @@ def run(asked: argparse.Namespace) -> int:
     refuse_foreign(stack, pending)
     for line in at_work(stack):
         print(line)
+    if not held and engine.pulumi("stack", "export", "--stack", stack) != exported:
+        raise SetupError("the state has changed meanwhile: somebody is at work.\n  Next: recover again, later")
     if held:
         engine.pulumi("cancel", "--yes", "--stack", stack)
         print("cleared: the lock")

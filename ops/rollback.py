@@ -7,6 +7,7 @@ still, so nothing is built. Which configurations there were, the engine knows (o
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import yaml
 from ops import configuration, engine, history, stack_file
 from ops.configuration import COMMIT, Change, Configuration
 from ops.history import FOLDER, Update
-from ops.setup import cache
+from ops.setup import cache, locks
 from ops.setup.errors import SetupError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 HELP = "go back to the last successful configuration, or to another one of the history"
 SHORTEST_COMMIT = 7
+WHERE = ("flaskhost:server", "flaskhost:credentials")
+"""Settings that say which server it is and how it is entered."""
 RELEASE = "flaskhost:release:Release$command:remote:Command::"
 MESSAGE = re.compile(r"Rollback to update (\d+)\b")
 """How a rollback is told from other updates in the history: by the message that `run` gives it."""
@@ -52,23 +55,32 @@ def run(asked: argparse.Namespace) -> int:
     now, updates = current(stack), history.of(stack)
     target = chosen(updates, asked.to) if asked.to else earlier(updates, now)
     refuse_unreadable(target)
+    refuse_locked(stack)
     then = wanted(target)
     differing = configuration.changes(now, then)
     print(f"back to {target.label} of {target.started:%Y-%m-%d %H:%M} UTC by {configuration.printable(target.author)}")
     print("\n".join(f"  {change}" for change in differing) or f"  {file.name} says so already")
-    for remark in _remarks(target):
+    elsewhere = [change.name for change in differing if change.place[0] in WHERE]
+    for remark in _remarks(target, elsewhere):
         print(f"  {remark}")
+    if elsewhere and asked.yes and not asked.to:
+        raise SetupError(
+            f"{', '.join(elsewhere)}: the way to the server was another one then, and --yes alone does not change that."
+            f"\n  Next: --to {target.number} if that server and those keys are still right; or without --yes"
+        )
     if not asked.yes and not _confirmed(f"Write this into {file.name} and run up?"):
         print("rollback: nothing was changed")
         return 1
     if differing:
-        put_back(stack, file, differing, then)
-        print(f"{file.name}: written")
+        kept = put_back(stack, file, differing, then)
+        print(f"{file.name}: written; as it was before: {kept.name}")
     words = ["up", "--stack", stack, "--yes", "--skip-preview", "--message", f"Rollback to {target.label}"]
     good = effective(updates)
     if good and same(target, good[-1]):
         words += again(json.loads(engine.pulumi("stack", "export", "--stack", stack))["deployment"])
     if engine.watched(words) == 0:
+        if differing:
+            print(f"Next: commit {file.name}; until then an `up` of another clone brings back what was left")
         return 0
     print(failed(stack, file, target, updates[-1]), file=sys.stderr)
     return 1
@@ -147,6 +159,10 @@ def chosen(updates: Sequence[Update], asked: str) -> Update:
     named = named or [one for one in updates if one.is_good and _is_of(one, asked)]
     if not named:
         raise SetupError(f"no successful update has the number or version {asked!r}.\n  Next: {_choices(updates)}")
+    others = [one for one in named if not same(one, named[-1])]
+    if others:
+        numbers = ", ".join(f"{one.number} ({one.started:%Y-%m-%d %H:%M})" for one in [*others, named[-1]])
+        raise SetupError(f"{asked} was deployed with several configurations.\n  Next: --to one of {numbers}")
     return named[-1]
 
 
@@ -175,19 +191,36 @@ def refuse_unreadable(target: Update) -> None:
 
 
 def wanted(target: Update) -> Configuration:
-    """Return the configuration to go back to: that of an update, with its commit, so that nothing is looked up."""
+    """Return the configuration to go back to: that of an update, with its commit, so that nothing is looked up.
+
+    The commit names its version: nobody who writes another version into the file shall deploy this one under its name.
+    """
     was = target.configuration
-    if target.commit is None or target.version == target.commit:
+    if COMMIT in was.values or target.commit is None or target.version == target.commit:
         return was
-    return replace(was, values={**was.values, COMMIT: target.commit})
+    return replace(was, values={**was.values, COMMIT: f"{target.version}@{target.commit}"})
 
 
-def _remarks(target: Update) -> list[str]:
+def _remarks(target: Update, elsewhere: Sequence[str]) -> list[str]:
+    found = ["this changes which server is deployed to, or how it is entered"] if elsewhere else []
     if FOLDER in target.configuration.values:
-        return ["the code is what lies in the folder now: what lay there then is not recorded"]
-    if target.commit is None:
-        return [f"the commit of {target.version} is not known any more: it is looked up in the repository"]
-    return []
+        found += ["the code is what lies in the folder now: what lay there then is not recorded"]
+    elif target.commit is None:
+        found += [f"the commit of {target.version} is not known any more: it is looked up in the repository"]
+    return found
+
+
+def refuse_locked(stack: str) -> None:
+    """Refuse while somebody has the lock of the stack: the file would be written, and `up` refused.
+
+    Raises:
+        SetupError: somebody has it, alive or not.
+    """
+    for holder in locks.holders(stack, os.environ):
+        raise SetupError(
+            f"the stack is locked by {holder}.\n  Next: python3 -m ops recover --stack {stack}, which says whether it "
+            "still runs, and then rollback again (not up: Pulumi may find nothing to do)"
+        )
 
 
 def again(deployment: Mapping[str, Any]) -> list[str]:
@@ -200,26 +233,32 @@ def again(deployment: Mapping[str, Any]) -> list[str]:
     return [word for urn in urns for word in ("--replace", urn)]
 
 
-def put_back(stack: str, file: Path, differing: Sequence[Change], then: Configuration) -> None:
+def put_back(stack: str, file: Path, differing: Sequence[Change], then: Configuration) -> Path:
     """Write values into a stack file, the secret ones encrypted, and see that the engine reads what was wanted.
+
+    Returns:
+        A copy of the file as it was: what was never deployed is in no history.
 
     Raises:
         SetupError: it does not; the file is as it was then.
     """
     before = file.read_text(encoding="utf-8")
+    kept = file.with_name(f"{file.name}.before-rollback")
+    stack_file.write(kept, before)
     edits = [(change.place, change.after) for change in differing]
     secret = {change.place for change in differing if is_encrypted(change)}
     encrypted = encrypt(stack, before, [(place, value) for place, value in edits if place in secret])
     stack_file.write(file, stack_file.put(before, [(place, encrypted.get(place, value)) for place, value in edits]))
     try:
         found = configuration.changes(current(stack), then)
-    except SetupError:
+    except (SetupError, KeyboardInterrupt):
         stack_file.write(file, before)
         raise
     if found:
         stack_file.write(file, before)
         names = ", ".join(change.name for change in found)
         raise SetupError(f"{file.name} could not be written so that Pulumi reads {names} as it was: edit it by hand")
+    return kept
 
 
 def is_encrypted(change: Change) -> bool:
@@ -258,8 +297,9 @@ def failed(stack: str, file: Path, target: Update, last: Update) -> str:
     return f"""
 rollback: {file.name} says {target.version} now, and `up` failed with what is said above. No visitor reaches a release
 that was not proven healthy: what served before serves on, unless the lines above say otherwise.
-  Next: repair what they name, and run up again: ./pulumi up --stack {stack}
-        or choose another update: python -m ops history --stack {stack} (the last one before this was {last.number})
+  Next: repair what they name, and try again: python3 -m ops rollback --stack {stack} --to {target.number}
+        (not up: where a later update has come to the host, Pulumi may find nothing to do)
+        or choose another update: python3 -m ops history --stack {stack} (the last one before this was {last.number})
         or, on the host and without this machine: sudo flaskhost rollback APP"""
 
 
@@ -283,4 +323,7 @@ def _confirmed(question: str) -> bool:
     """
     if not sys.stdin.isatty():
         raise SetupError("nobody can be asked here.\n  Next: --yes says that it shall be done")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

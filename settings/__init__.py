@@ -43,6 +43,7 @@ from settings.rules import (
     LONGEST_ENVIRONMENT,
     SshPlace,
     accepts,
+    commit_and_version,
     database_kind,
     is_commit,
     repository,
@@ -148,7 +149,7 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
         yield from _reachable(given, server, app)
     if given.config.get("drift") == "preview" and server.get("kind") == "local":
         rule = "must be off for a server of kind local, whose keys Pulumi makes"
-        yield given.problem(("drift",), rule, "remove it: `python -m ops drift` looks at any server")
+        yield given.problem(("drift",), rule, "remove it: `python3 -m ops drift` looks at any server")
     yield from _version(given, app, stack)
     yield from _fetched_by_server(given, app, stack)
     yield from _logs(given, app)
@@ -344,6 +345,11 @@ def _version(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Probl
         if not moving:
             fix = "write a tag such as v1.0.0 or a commit"
             yield Problem(("app", "version"), "must be given for a repository", NOTHING, fix)
+    if isinstance(app.get("commit"), str):
+        _, written_for = commit_and_version(app["commit"])
+        if written_for not in (None, app.get("version")):
+            rule = f"must be the commit of app.version, which is {shown(app.get('version'))}"
+            yield given.problem(("app", "commit"), rule, "remove it, and the commit of that version is looked up")
 
 
 def _fetched_by_server(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Problem]:

@@ -425,7 +425,8 @@ class App(Group):
     commit: rules.Commit | None = Field(
         default=None,
         examples=["3f2a9c41d0b7e86512fa6c0d9b1e47735a8c2e90"],
-        description="The full commit of that version; given, nothing has to be looked up.",
+        description="The full commit of that version; given, nothing has to be looked up. With the version before it "
+        "(v1.0.0@3f2a…, as a rollback writes it) it is refused beside another one.",
     )
     allow_branch: rules.Flag = Field(
         default=False,

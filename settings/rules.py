@@ -490,6 +490,12 @@ def ssh_place(value: str) -> SshPlace | None:
     return SshPlace(found[1] or "", found[2].strip("[]"), found[3] or "") if found else None
 
 
+def commit_and_version(value: str) -> tuple[str, str | None]:
+    """Return the full commit of app.commit, and the version that it was written for, where it says one."""
+    version, _, commit = value.rpartition("@")
+    return commit, version or None
+
+
 def is_commit(value: Any) -> bool:
     """Tell whether a version is a full commit, which needs no look-up."""
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{40}", value) is not None
@@ -742,7 +748,7 @@ Commit = Annotated[
     Text,
     AfterValidator(
         matching(
-            r"[0-9a-f]{40}",
+            r"([^\s@]{1,150}@)?[0-9a-f]{40}",
             "must be the 40 lower-case hexadecimal digits of a commit",
             "take the output of: git rev-parse v1.0.0^{commit}",
         )

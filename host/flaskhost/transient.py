@@ -211,7 +211,7 @@ def among_others(host: str, verb: str, error: str) -> str:
     if verb != "switch":
         return f"{host}: {error}\nNo host was switched: all of them serve what they served"
     return (
-        f"{host}: {error}\nOther hosts may serve the new release: `python -m ops drift` says what each of them serves. "
+        f"{host}: {error}\nOther hosts may serve the new release: `python3 -m ops drift` says what each serves. "
         "Another `pulumi up` tries this host again; with the earlier value in the stack file it takes the others back"
     )
 

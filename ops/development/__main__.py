@@ -1,4 +1,4 @@
-"""`python -m ops.development up|down` (`make dev`, `make dev-down`): a folder in development mode, change by change.
+"""`python3 -m ops.development up|down` (`make dev`, `make dev-down`): a folder in development mode, change by change.
 
 A saved file is on the running server a moment later, and Flask's reloader takes it. What needs more than a file goes
 through a deploy: requirements by themselves, migrations when they are finished, which a person says with Enter.
@@ -52,7 +52,7 @@ MIGRATIONS = re.compile(r"^migrations/versions/.*\.py$")
 
 def main(words: list[str]) -> int:
     """Run one command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ops.development", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m ops.development", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("up", "down"):
         commands.add_parser(name).add_argument("--stack", default=STACK, help="a stack in development mode")

@@ -89,5 +89,5 @@ def tell(words: Sequence[str], environment: Mapping[str, str]) -> None:
             )
         else:
             now = "which runs no more" if holder.is_here else "on another machine"
-            fix = f"python -m ops recover --stack {stack}"
+            fix = f"python3 -m ops recover --stack {stack}"
         print(f"set-up: {stack} is locked by {holder}, {now}\n  Next: {fix}", file=sys.stderr, flush=True)

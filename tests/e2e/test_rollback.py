@@ -238,7 +238,7 @@ def test_an_engine_at_work_keeps_its_lock_and_a_killed_one_is_cleared_away(deplo
     assert running.runs()
     running.kill_engine()
     refused = stack.up(check=False)
-    assert f"which runs no more\n  Next: python -m ops recover --stack {stack.name}" in refused.text
+    assert f"which runs no more\n  Next: python3 -m ops recover --stack {stack.name}" in refused.text
     cleared = deployed.ops("recover").stdout
     assert "interrupted: guestbook-release, while updating" in cleared
     assert ": release. It goes on by itself, and the next up follows it" in cleared

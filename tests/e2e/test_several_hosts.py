@@ -144,7 +144,7 @@ def test_a_host_that_fails_in_its_switch_is_named_with_what_it_serves(grown: Thr
     assert not failed.succeeded
     assert f"error: {grown.label(1)}: " in failed.text
     assert "serves as before" in failed.text
-    assert "python -m ops drift" in failed.text
+    assert "python3 -m ops drift" in failed.text
     grown.hosts[1].run(f"flaskhost repair {APP}")
     assert grown.serve() == ["4", "2", "4"]
 

@@ -302,7 +302,7 @@ def test_the_failure_of_one_of_several_hosts_names_it(server: Server) -> None:
     assert said.startswith(
         "app2.example.com: not healthy\nv1.0.0 serves as before\nOther hosts may serve the new release"
     )
-    assert "`python -m ops drift` says what each of them serves" in said
+    assert "`python3 -m ops drift` says what each serves" in said
 
 
 def test_a_killed_worker_is_told_with_the_next_step(server: Server) -> None:

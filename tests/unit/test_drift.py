@@ -1,4 +1,4 @@
-"""What `python -m ops drift` makes of a state and of what hosts answer."""
+"""What `python3 -m ops drift` makes of a state and of what hosts answer."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def test_the_commit_comes_back_with_the_version() -> None:
     """Promise: so that nothing is looked up, and no repository is needed."""
     known = ({"version": "v1", "commit": COMMIT, "tree": "t"},)
     (update,) = updates(entry(1, app=app("v1")), known=known)
-    assert rollback.wanted(update).values[configuration.COMMIT] == COMMIT
+    assert rollback.wanted(update).values[configuration.COMMIT] == f"v1@{COMMIT}"
 
 
 @pytest.mark.parametrize(
@@ -323,11 +323,11 @@ def test_a_stack_file_that_is_not_what_was_deployed_last_is_asked_about() -> Non
 
 
 def test_an_update_is_chosen_by_number_version_or_commit() -> None:
-    """Promise: a version means its newest successful update."""
+    """Promise: a version means its newest successful update, if all of that version asked for the same."""
     found = updates(
         entry(1, app=app("v1", commit=COMMIT)),
         entry(2, app=app("v2")),
-        entry(3, app=app("v1"), env={"A": "1"}),
+        entry(3, app=app("v1")),
         entry(4, result="failed", app=app("v1")),
         entry(5, result="failed", app=app("v3")),
     )
@@ -338,6 +338,9 @@ def test_an_update_is_chosen_by_number_version_or_commit() -> None:
     ):
         with pytest.raises(SetupError, match=f"{says}.*\n.*choose one of 1 \\(v1\\), 2 \\(v2\\), 3 \\(v1\\)"):
             rollback.chosen(found, asked)
+    found += updates(entry(6, app=app("v1"), env={"A": "1"}))
+    with pytest.raises(SetupError, match=r"v1 was deployed with several configurations.\n  Next: --to one of 1 .*, 6 "):
+        rollback.chosen(found, "v1")
 
 
 def test_only_what_may_be_secret_is_encrypted_again() -> None:

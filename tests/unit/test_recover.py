@@ -168,10 +168,10 @@ def test_the_next_step_is_told_before_the_engine_stops_at_a_lock(
     locks.tell(["preview", "--stack", "prod"], environment)
     assert capsys.readouterr().err == ""
     locks.tell(["up", "--stack", "prod"], environment)
-    assert "which runs no more\n  Next: python -m ops recover --stack prod" in capsys.readouterr().err
+    assert "which runs no more\n  Next: python3 -m ops recover --stack prod" in capsys.readouterr().err
     killed.lock(gone, "ci-7")
     locks.tell(["up", "--stack", "prod"], environment)
-    assert "on another machine\n  Next: python -m ops recover --stack prod" in capsys.readouterr().err
+    assert "on another machine\n  Next: python3 -m ops recover --stack prod" in capsys.readouterr().err
     killed.lock(at_work)
     locks.tell(["up", "--stack", "prod"], environment)
     assert "which is at work\n  Next: wait for its end" in capsys.readouterr().err

@@ -95,7 +95,7 @@ def _code(paths: layout.Layout, release: releases.Release, asked: Document, prog
     if "repository" not in asked.values:
         raise Failure(
             f"release {release.label} is not on this host as it is asked for, and its code could not be had where `up` "
-            "runs: give it the repository again, or ask for all that the earlier release had (python -m ops rollback)"
+            "runs: give it the repository again, or ask for all that the earlier release had (python3 -m ops rollback)"
         )
     place = repository.Place(asked["repository"], asked["host_key"])
     archive = repository.archive(paths, place, asked["commit"], progress)
