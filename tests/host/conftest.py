@@ -22,6 +22,7 @@ from flaskhost import document, files, layout, transient
 from flaskhost.__main__ import UP
 from flaskhost.progress import Progress
 from flaskhost.verbs import base
+from flaskhost.verbs.checks import Checklist
 
 from tests.components import scenario
 from tests.host import fakes
@@ -237,11 +238,22 @@ def serving(path: Path, answers: Callable[[int], tuple[int, str] | None] | None 
         thread.join()
 
 
+class Unlooked(Checklist):
+    """A checklist that looks at nothing."""
+
+    def of_host(self) -> None:
+        """See nothing wrong."""
+
+    def of_release(self) -> None:
+        """See nothing wrong."""
+        self.found = {"health": "ok: 200"}
+
+
 @pytest.fixture
 def ready(server: Server, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Return a server after `base`, with an application that answers in both slots."""
     # There is no Nginx here: the tests of the checks call them.
-    monkeypatch.setattr("flaskhost.verbs.switch.checks", lambda *_asked: {"health": "ok: 200"})
+    monkeypatch.setattr("flaskhost.verbs.switch.Checklist", Unlooked)
     snapshot = place / "ready"
     if not snapshot.exists():
         server.uv()

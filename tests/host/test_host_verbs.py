@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from flaskhost import files, layout, owners, poetry, releases, slots, statics
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import base
-from flaskhost.verbs import checks as checklist
+from flaskhost.verbs.checks import Checklist
 
 from tests.components import scenario
 from tests.host.conftest import Server, serving
@@ -350,20 +351,29 @@ def test_a_damaged_or_missing_upload_is_not_unpacked(ready: Server) -> None:
     assert not list(ready.paths.releases.glob("*/wsgi.py"))
 
 
-@pytest.mark.parametrize("look", ["_prove", "checks"])
+@pytest.mark.parametrize(
+    ("look", "error", "is_blamed"),
+    [
+        ("_prove", Failure("not healthy behind the pointer"), True),
+        ("Checklist.of_release", Failure("not healthy behind the pointer"), False),
+        ("_point", OSError("not healthy behind the pointer"), True),
+    ],
+)
 def test_a_release_that_is_not_as_it_should_be_where_visitors_reach_it_is_taken_back(
-    ready: Server, monkeypatch: pytest.MonkeyPatch, look: str
+    ready: Server, monkeypatch: pytest.MonkeyPatch, look: str, error: Exception, *, is_blamed: bool
 ) -> None:
-    """Promise: the slot before runs until the new one has proven itself behind the pointer, and gets it back if not."""
-    from flaskhost.verbs import switch  # noqa: PLC0415 - the name would hide the word in this module
+    """Promise: the slot before runs until the new one has proven itself behind the pointer, and gets it back if not.
+
+    What fails in a check may be the host's fault: the release may still be gone back to.
+    """
 
     def unhealthy(*_: object) -> None:
-        raise Failure("not healthy behind the pointer")
+        raise error
 
     ready.release("v1")
     before = releases.active(ready.paths)
     plan = ready.release("v2", until="stage")
-    monkeypatch.setattr(switch, look, unhealthy)
+    monkeypatch.setattr(f"flaskhost.verbs.switch.{look}", unhealthy)
     with pytest.raises(Failure, match=r"not healthy behind the pointer\n.* serves as before"):
         ready.do(plan.switch)
     now = releases.active(ready.paths)
@@ -372,6 +382,32 @@ def test_a_release_that_is_not_as_it_should_be_where_visitors_reach_it_is_taken_
     assert now.digest == before.digest
     assert layout.service("guestbook", "blue") in ready.active()
     assert layout.service("guestbook", "green") not in ready.active()
+    assert bool(releases.read(ready.paths, plan.release).facts.get("failed")) == is_blamed
+
+
+def test_nobody_is_sent_to_a_release_while_the_host_is_not_as_it_should_be(
+    ready: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: nothing is switched, the new slot is stopped, and the release, which is not to blame, may come later."""
+    ready.release("v1")
+    plan = ready.release("v2", until="stage")
+    ready.calls()
+    broken = Failure("1 of 3 checks failed:\nnginx: broken")
+    with monkeypatch.context() as patched:
+
+        def of_host(_self: object) -> None:
+            raise broken
+
+        patched.setattr("flaskhost.verbs.switch.Checklist.of_host", of_host)
+        with pytest.raises(
+            Failure, match=r"(?s)nginx: broken.No visitor was sent to .*serves as before.*Repair"
+        ):
+            ready.do(plan.switch)
+    assert layout.service("guestbook", "blue") in ready.active()
+    assert layout.service("guestbook", "green") not in ready.active()
+    assert not releases.read(ready.paths, plan.release).facts.get("failed")
+    ready.do(plan.switch)
+    assert layout.service("guestbook", "green") in ready.active()
 
 
 def test_a_switch_that_was_killed_after_the_rename_is_finished(ready: Server) -> None:
@@ -825,7 +861,10 @@ def checks(ready: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[
     def look() -> dict[str, str]:
         active = releases.active(ready.paths)
         assert active is not None
-        return checklist.checks(ready.paths, active, Progress(ready.said))
+        checklist = Checklist(ready.paths, active, Progress(ready.said))
+        checklist.of_host()
+        checklist.of_release()
+        return checklist.found
 
     return look
 
@@ -868,9 +907,21 @@ def test_a_failed_check_is_named_and_the_others_are_looked_at_all_the_same(
     """Promise: one look shows everything that is wrong."""
     ready.set("nginx-fails")
     (ready.fakes / "enabled/guestbook.service").unlink()
-    with pytest.raises(Failure, match=r"2 of 10 checks failed:\nstarts at boot: guestbook.service is .*\nnginx: "):
+    with pytest.raises(
+        Failure, match=r"2 of 3 checks failed:\nstarts at boot: .* is not enabled\nnginx: "
+    ):
         checks()
-    assert "ok     health" in ready.said.getvalue()
+    assert "ok     redirect to https" in ready.said.getvalue()
+
+
+def test_a_process_that_has_written_over_its_environment_is_no_worse_for_it(
+    ready: Server, checks: Callable[[], dict[str, str]]
+) -> None:
+    """Promise: an application with setproctitle, which does that, can be deployed."""
+    with subprocess.Popen(["sleep", "60"], env={}) as titled:
+        ready.set("facts/guestbook-gunicorn@blue.service", f"NRestarts=0\nMainPID={titled.pid}\n")
+        assert checks()["environment"].startswith("ok: cannot be seen")
+        titled.kill()
 
 
 REFUSED = '2026/11/21 10:00:00 [{}] 1#1: *7 {}, client: {}, server: _, request: "GET {} HTTP/1.1", host: "x"\n'
@@ -903,7 +954,7 @@ def test_only_errors_of_our_own_visits_count(
     if is_good:
         assert checks()["error log"].startswith("ok: ")
     else:
-        with pytest.raises(Failure, match=r"1 of 10 checks failed:\nerror log: .*GET /health"):
+        with pytest.raises(Failure, match=r"1 of 7 checks failed:\nerror log: .*GET /health"):
             checks()
 
 

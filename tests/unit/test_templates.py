@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -135,9 +136,17 @@ def test_gunicorn_reads_its_file_as_python(files: Files) -> None:
 
 def test_a_worker_that_ends_makes_way_for_those_with_visitors() -> None:
     """Promise: the end of the release before, which is work for Python, slows nobody who visits the next one."""
-    text = rendered()["gunicorn.conf.py"] + "\nworker_exit(None, None)\nprint(os.nice(0), gc.get_freeze_count() > 0)\n"
-    ended = subprocess.run([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, check=True)
-    assert ended.stdout == "19 True\n"
+    code = "\nimport types\nworker_exit(None, types.SimpleNamespace(nr={}, max_requests=10))\nprint(os.nice(0))\n"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", rendered()["gunicorn.conf.py"] + code.format(answered)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+        for answered in (9, 10)
+    ]
+    assert said == ["19\n", f"{os.nice(0)}\n"], "one that has done its max_requests is waited for"
 
 
 def test_gunicorn_settings_arrive_as_they_are() -> None:

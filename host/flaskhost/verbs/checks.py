@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
 import ssl
+import urllib.parse
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
-from flaskhost import envfile, health, layout, processes, releases, systemd
+from flaskhost import envfile, health, layout, locks, processes, releases, systemd
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 
@@ -18,42 +20,69 @@ FAILED = "FAILED: "
 # Of the levels and messages of Nginx's error log: what keeps a visitor from the application.
 GRAVE = re.compile(r"\[(?:crit|alert|emerg)\]|\bupstream\b")
 Finding = Tuple[bool, str]
+Point = Tuple[str, Callable[[], Finding]]
 # See `health.wait`.
 Check = Dict[str, Any]
 
 
-def checks(paths: layout.Layout, release: releases.Release, progress: Progress) -> Dict[str, str]:
-    """Go through the list for the release that visitors reach; return what was found, by point.
+class Checklist:
+    """The list for one release: what is the host's is looked at before visitors are sent to it, the rest afterwards.
 
-    Raises:
-        Failure: a point of it is not as it should be.
+    Attributes:
+        found: what was found so far, by point.
     """
-    check, error_log = release.wishes["health"], paths.at(f"/var/log/nginx/{paths.app}-error.log")
-    noted = error_log.stat().st_size if error_log.exists() else 0
-    points: List[Tuple[str, Callable[[], Finding]]] = [
-        ("active release", lambda: pointer(paths, release)),
-        ("gunicorn", lambda: service(paths)),
-        ("starts at boot", lambda: boot(paths)),
-        ("nginx", _nginx),
-        ("health", lambda: _health(paths, check)),
-        *_visits(check),
-        *([("tcp port", lambda: _tcp(paths, check))] if paths.facts.get("tcp_port") else []),
-        ("environment", lambda: environment(paths)),
-        *_processes(paths),
-        ("logs", lambda: _logs(paths)),
-        ("error log", lambda: _errors(error_log, noted, check)),
-    ]
-    return examine(points, progress)
+
+    def __init__(self, paths: layout.Layout, release: releases.Release, progress: Progress) -> None:
+        """Take the release; nothing is looked at yet."""
+        self._paths, self._release, self._progress = paths, release, progress
+        self._check = release.wishes["health"]
+        self.found: Dict[str, str] = {}
+
+    def of_host(self) -> None:
+        """Look at what no release can be blamed for.
+
+        Raises:
+            Failure: a point is not as it should be.
+        """
+        points: List[Point] = [
+            ("starts at boot", lambda: _enabled(self._paths)),
+            ("nginx", lambda: _nginx(self._paths, self._progress)),
+        ]
+        if self._check["scheme"] == "https":
+            points.append(("redirect to https", lambda: _redirect(self._check)))
+        self.found.update(examine(points, self._progress))
+
+    def of_release(self) -> None:
+        """Look at the release that visitors reach.
+
+        Raises:
+            Failure: a point is not as it should be.
+        """
+        paths, check = self._paths, self._check
+        error_log = paths.at(f"/var/log/nginx/{paths.app}-error.log")
+        noted = error_log.stat().st_size if error_log.exists() else 0
+        points: List[Point] = [
+            ("active release", lambda: pointer(paths, self._release)),
+            ("gunicorn", lambda: service(paths)),
+            ("health", lambda: _health(paths, check)),
+            ("https", lambda: _https(check)) if check["scheme"] == "https" else ("http", lambda: _http(check)),
+            *([("tcp port", lambda: _tcp(paths, check))] if paths.facts.get("tcp_port") else []),
+            ("environment", lambda: environment(paths)),
+            *_processes(paths),
+            ("logs", lambda: _logs(paths)),
+            ("error log", lambda: _errors(error_log, noted, check)),
+        ]
+        self.found.update(examine(points, self._progress))
 
 
-def examine(points: List[Tuple[str, Callable[[], Finding]]], progress: Progress) -> Dict[str, str]:
+def examine(points: List[Point], progress: Progress) -> Dict[str, str]:
     """Look at each point, all of them; fail if one does."""
     found = {}
     with progress.phase("checks"):
         for name, look in points:
             try:
                 good, text = look()
-            except (Failure, OSError, http.client.HTTPException) as error:
+            except (Failure, OSError, KeyError, http.client.HTTPException) as error:
                 good, text = False, f"{type(error).__name__}: {error}"
             found[name] = ("ok: " if good else FAILED) + progress.scrubber.clean(text)
             progress.say(f"{'ok    ' if good else 'FAILED'} {name}: {text}")
@@ -86,8 +115,19 @@ def boot(paths: layout.Layout) -> Finding:
     return good, f"{name} is {facts.get('UnitFileState')} and {facts.get('ActiveState')}"
 
 
-def _nginx() -> Finding:
-    run(["nginx", "-t", "-q"])
+def _enabled(paths: layout.Layout) -> Finding:
+    name = f"{paths.app}.service"
+    good = systemd.is_enabled(name)
+    return good, f"{name} is {'enabled' if good else 'not enabled'}"
+
+
+def _nginx(paths: layout.Layout, progress: Progress) -> Finding:
+    try:
+        run(["nginx", "-t", "-q"])
+    except Failure:
+        # Another stack's step may be trying a file there, and takes a bad one away again.
+        with locks.host(paths, "nginx -t", progress):
+            run(["nginx", "-t", "-q"])
     good = systemd.is_active("nginx.service") and systemd.is_enabled("nginx.service")
     return good, "nginx.service is active and enabled, `nginx -t` is content"
 
@@ -106,13 +146,6 @@ def _tcp(paths: layout.Layout, check: Check) -> Finding:
     return status == check["status"], f"http://127.0.0.1:{port}{check['path']} answers {status}"
 
 
-def _visits(check: Check) -> List[Tuple[str, Callable[[], Finding]]]:
-    """Return how visitors come in."""
-    if check["scheme"] == "http":
-        return [("http", lambda: _http(check))]
-    return [("https", lambda: _https(check)), ("redirect to https", lambda: _redirect(check))]
-
-
 def _http(check: Check) -> Finding:
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=ASK_SECONDS)
     connection.request("GET", check["path"], headers={"Host": check["host"]})
@@ -127,7 +160,9 @@ def _https(check: Check) -> Finding:
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname = False
     trusting.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", 443, timeout=ASK_SECONDS, context=trusting)
+    connection = http.client.HTTPConnection("127.0.0.1", 443, timeout=ASK_SECONDS)
+    plain = socket.create_connection(("127.0.0.1", 443), ASK_SECONDS)
+    connection.sock = trusting.wrap_socket(plain, server_hostname=urllib.parse.urlsplit(f"//{check['host']}").hostname)
     connection.request("GET", check["path"], headers={"Host": check["host"]})
     status = connection.getresponse().status
     connection.close()
@@ -154,11 +189,14 @@ def environment(paths: layout.Layout) -> Finding:
         # Root without CAP_SYS_PTRACE (in a container) may not look, and the application's user may.
         text = run(["runuser", "-u", paths.user, "--", "cat", f"/proc/{pid}/environ"]).stdout
     seen = dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+    if not wanted.keys() & seen.keys():
+        # As setproctitle does, which Gunicorn uses where it is there.
+        return True, "cannot be seen: the process has written its title over it"
     missing = sorted(name for name, value in wanted.items() if seen.get(name) != value)
     return not missing, f"missing or different: {', '.join(missing)}" if missing else f"{len(wanted)} variables are set"
 
 
-def _processes(paths: layout.Layout) -> List[Tuple[str, Callable[[], Finding]]]:
+def _processes(paths: layout.Layout) -> List[Point]:
     """Return that the processes of the active release run, and that its timers wait, where it has any."""
     states = processes.states(paths, paths.active_slot() or "")
     return [("processes and jobs", lambda: _running(states))] if states else []

@@ -68,7 +68,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
 def _checks(paths: layout.Layout, release: releases.Release, networks: List[str], progress: Progress) -> Dict[str, str]:
     """Go through the checklist of a development server; see `checklist.checks`."""
     check = release.wishes["health"]
-    points = [
+    points: List[checklist.Point] = [
         ("active release", lambda: checklist.pointer(paths, release)),
         ("development server", lambda: checklist.service(paths)),
         ("starts at boot", lambda: checklist.boot(paths)),

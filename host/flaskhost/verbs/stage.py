@@ -80,6 +80,7 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
         slots.start(paths, colour)
         seconds = slots.healthy(paths, colour, wishes["health"], progress)
         slots.warm_up(paths, colour, wishes["health"], progress)
+        slots.healthy(paths, colour, wishes["health"], progress)
     except Failure as failure:
         log = systemd.journal([layout.service(paths.app, colour)], since=begin)
         slots.discard(paths, colour)

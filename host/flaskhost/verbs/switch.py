@@ -24,9 +24,11 @@ from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.retention import prune
 from flaskhost.shell import Failure
-from flaskhost.verbs.checks import checks
+from flaskhost.verbs.checks import Checklist
 from flaskhost.verbs.stage import bring_up
 from flaskhost.watch import Limits, Watch, parse
+
+RESTART_SECONDS = 10.0
 
 
 class Move(NamedTuple):
@@ -56,10 +58,14 @@ class Move(NamedTuple):
         return self.slot != self.served
 
     def can_go_back(self) -> bool:
-        """Tell whether the release before still runs."""
-        return (
-            self.served is not None and self.is_new and systemd.is_active(layout.service(self.paths.app, self.served))
-        )
+        """Tell whether the release before still runs, or will in a moment."""
+        if self.served is None or not self.is_new:
+            return False
+        service, until = layout.service(self.paths.app, self.served), time.monotonic() + RESTART_SECONDS
+        # The new one may have taken its memory, say, and systemd starts it anew.
+        while systemd.show(service, "ActiveState").get("ActiveState") == "activating" and time.monotonic() < until:
+            time.sleep(RESTART_SECONDS / 20)
+        return systemd.is_active(service)
 
 
 def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -72,12 +78,8 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
     progress.scrubber.add(envfile.secrets_of(paths))
     with locks.application(paths, f"switch {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
-        found: Dict[str, str] = {}
-
-        def look() -> None:
-            found.update(checks(paths, release, progress))
-
-        move = activate(paths, release, Limits(**asked["watch"]), progress, look=look)
+        checklist = Checklist(paths, release, progress)
+        move = activate(paths, release, Limits(**asked["watch"]), progress, checklist=checklist)
         wanted.remember(paths, release)
         # Not before: the release that ran as it could not start again.
         accounts.leave(paths.app, paths.user)
@@ -85,7 +87,7 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
         _remember(paths, release, move.slot)
-    return {"release": release.digest, "slot": move.slot, "kept": releases.codes(paths), "checks": found}
+    return {"release": release.digest, "slot": move.slot, "kept": releases.codes(paths), "checks": checklist.found}
 
 
 def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> None:
@@ -111,7 +113,7 @@ def activate(  # noqa: PLR0913 - what a switch is
     limits: Limits,
     progress: Progress,
     event: str = "switch",
-    look: Callable[[], None] = lambda: None,
+    checklist: Optional[Checklist] = None,
 ) -> Move:
     """Have visitors reach a release, look at it, watch it, and end the one before. The lock is held by the caller.
 
@@ -121,30 +123,50 @@ def activate(  # noqa: PLR0913 - what a switch is
         limits: of the watch.
         progress: told what is done.
         event: what this is called in releases.log.
-        look: raises Failure where the release is not as it should be for its visitors.
+        checklist: what is looked at; a person on the host looks himself.
 
     Raises:
-        Failure: it did not prove itself, or was worse under watch; visitors reach the release before again, which
-            never stopped.
+        Failure: the host is not ready for it, it did not prove itself, or was worse under watch; visitors reach the
+            release before, which never stopped.
     """
     began, before, served = time.time(), releases.active(paths), paths.active_slot()
     slot = bring_up(paths, release, progress)
     move = Move(paths, release, slot, slots.restarts(paths, slot), before, served, began)
     log = paths.at(f"/var/log/nginx/{paths.app}-access.log")
+    if checklist:
+        _see_the_host(move, checklist, progress)
+    blamed = True
     with contextlib.closing(Watch(log, limits)) as watch:
-        _point(move, progress, event)
         try:
+            _point(move, progress, event)
             _prove(move, progress)
             maintenance.leave(paths, progress)
             processes.take_over(paths, slot, progress)
-            look()
+            if checklist:
+                blamed = False
+                checklist.of_release()
+                blamed = True
             if limits.seconds and move.can_go_back():
                 with progress.phase("watch"):
                     watch.hold(paths.run / "gunicorn.sock", release.wishes["health"], _dying(move), progress)
-        except Failure as failure:
-            raise Failure(_went_back(move, str(failure), watch, progress, event)) from None
+        except Exception as error:  # noqa: BLE001 - a full disk, say, or a defect: whatever it was, visitors come first
+            why = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
+            raise Failure(_went_back(move, why, watch, progress, event, blamed=blamed)) from None
     slots.retire_idle(paths, layout.other(slot), progress)
     return move
+
+
+def _see_the_host(move: Move, checklist: Checklist, progress: Progress) -> None:
+    """Look at what is the host's before visitors are sent anywhere: no release is to blame for it."""
+    try:
+        checklist.of_host()
+    except Failure as failure:
+        if move.is_new and not maintenance.state(move.paths):
+            slots.retire_idle(move.paths, move.slot, progress)
+        raise Failure(
+            f"{failure}\nNo visitor was sent to {move.release.label}, {maintenance.serving(move.paths)}. Repair the "
+            f"host and run `pulumi up` again; `sudo flaskhost rollback {move.paths.app} VERSION` does not look at this"
+        ) from None
 
 
 def _point(move: Move, progress: Progress, event: str) -> None:
@@ -154,7 +176,8 @@ def _point(move: Move, progress: Progress, event: str) -> None:
         slots.point(paths, move.slot)
         progress.say(f"active: {move.release.label} in {move.slot}" + (f", before {before.label}" if before else ""))
         left = before.digest if before else None
-        releases.record(paths, event, move.release, slot=move.slot, before=left)
+        with contextlib.suppress(OSError):
+            releases.record(paths, event, move.release, slot=move.slot, before=left)
     else:
         progress.say(f"active: {move.release.label} in {move.slot}, as before")
     if not systemd.is_active(f"{paths.app}.service"):
@@ -180,7 +203,9 @@ def _dying(move: Move) -> Callable[[], Optional[str]]:
     return died
 
 
-def _went_back(move: Move, why: str, watch: Watch, progress: Progress, event: str) -> str:
+def _went_back(  # noqa: PLR0913 - what an incident is made of
+    move: Move, why: str, watch: Watch, progress: Progress, event: str, *, blamed: bool
+) -> str:
     """Let visitors reach the release before again, if that still runs; return why, what serves, and the incident."""
     paths, release, before = move.paths, move.release, move.before
     if before is None or move.served is None or not move.can_go_back():
@@ -193,7 +218,8 @@ def _went_back(move: Move, why: str, watch: Watch, progress: Progress, event: st
     processes.back(paths, move.served)
     progress.say(f"active: {before.label} in {move.served} again")
     try:
-        release.update(failed=releases.stamp())
+        if blamed:
+            release.update(failed=releases.stamp())
         releases.record(paths, event, release, result="failed", slot=move.slot, serves=before.digest)
         page = incidents.keep(paths, _incident(move, why, watch), progress.scrubber)
     except OSError as error:
