@@ -399,9 +399,7 @@ def test_nobody_is_sent_to_a_release_while_the_host_is_not_as_it_should_be(
             raise broken
 
         patched.setattr("flaskhost.verbs.switch.Checklist.of_host", of_host)
-        with pytest.raises(
-            Failure, match=r"(?s)nginx: broken.No visitor was sent to .*serves as before.*Repair"
-        ):
+        with pytest.raises(Failure, match=r"(?s)nginx: broken.No visitor was sent to .*serves as before.*Repair"):
             ready.do(plan.switch)
     assert layout.service("guestbook", "blue") in ready.active()
     assert layout.service("guestbook", "green") not in ready.active()
@@ -907,9 +905,7 @@ def test_a_failed_check_is_named_and_the_others_are_looked_at_all_the_same(
     """Promise: one look shows everything that is wrong."""
     ready.set("nginx-fails")
     (ready.fakes / "enabled/guestbook.service").unlink()
-    with pytest.raises(
-        Failure, match=r"2 of 3 checks failed:\nstarts at boot: .* is not enabled\nnginx: "
-    ):
+    with pytest.raises(Failure, match=r"2 of 3 checks failed:\nstarts at boot: .* is not enabled\nnginx: "):
         checks()
     assert "ok     redirect to https" in ready.said.getvalue()
 
