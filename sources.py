@@ -168,7 +168,8 @@ def resolve(  # noqa: PLR0913  one question in the words of its callers: what, w
             label(version, one.commit), one.commit, one.tree, None, 0
         )
     return replace(
-        known, remark=f"{known.version} is deployed as the server has it still: the repository has it not, or is gone"
+        known,
+        remark=f"{known.version} is deployed as the server has it still: the repository does not have it, or is gone",
     )
 
 

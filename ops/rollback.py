@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -244,7 +245,7 @@ def put_back(stack: str, file: Path, differing: Sequence[Change], then: Configur
     """
     before = file.read_text(encoding="utf-8")
     kept = file.with_name(f"{file.name}.before-rollback")
-    stack_file.write(kept, before)
+    shutil.copy(file, kept)
     edits = [(change.place, change.after) for change in differing]
     secret = {change.place for change in differing if is_encrypted(change)}
     encrypted = encrypt(stack, before, [(place, value) for place, value in edits if place in secret])

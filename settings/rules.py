@@ -748,9 +748,10 @@ Commit = Annotated[
     Text,
     AfterValidator(
         matching(
-            r"([^\s@]{1,150}@)?[0-9a-f]{40}",
+            r"(\S{1,200}@)?[0-9a-f]{40}",
             "must be the 40 lower-case hexadecimal digits of a commit",
             "take the output of: git rev-parse v1.0.0^{commit}",
+            241,
         )
     ),
 ]

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import fnmatch
+import io
 import itertools
 import json
+import signal
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from ops import configuration, history, rollback
+from ops import configuration, engine, history, rollback
 from ops.configuration import UNREADABLE, Configuration
+from ops.setup import cache, locks
 from ops.setup.errors import SetupError
+from settings.rules import commit_and_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ops.history import Update
 
 COMMIT, OTHER_COMMIT = "3f2a" * 10, "4b1d" * 10
@@ -294,7 +305,9 @@ def test_the_commit_comes_back_with_the_version() -> None:
     """Promise: so that nothing is looked up, and no repository is needed."""
     known = ({"version": "v1", "commit": COMMIT, "tree": "t"},)
     (update,) = updates(entry(1, app=app("v1")), known=known)
-    assert rollback.wanted(update).values[configuration.COMMIT] == f"v1@{COMMIT}"
+    written = rollback.wanted(update).values[configuration.COMMIT]
+    assert written == f"v1@{COMMIT}"
+    assert commit_and_version(written) == (COMMIT, "v1")
 
 
 @pytest.mark.parametrize(
@@ -359,3 +372,142 @@ def test_no_secret_is_shown_by_what_holds_one() -> None:
     found = updates(entry(1), entry(2, secrets={"TOKEN": OTHER_SECRET}))
     shown = "".join(map(repr, itertools.chain(found, configuration.changes(*(one.configuration for one in found)))))
     assert "canary" not in shown
+
+
+class Workstation:
+    """Stands for a folder with a stack file, and for the CLI there."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin with a stack that was deployed twice, as its file says."""
+        self.file = folder / "Pulumi.prod.yaml"
+        (folder / "Pulumi.yaml").write_text("config: {}\n")
+        self.history: list[dict[str, Any]] = []
+        self.ran: list[list[str]] = []
+        self.interrupted = False
+        self.deploy(app=app("v1"))
+        self.deploy(app=app("v2"))
+
+    def deploy(self, **groups: Any) -> None:
+        """Have the file say it, and the history as well."""
+        self.history.insert(0, entry(len(self.history) + 1, **groups))
+        groups = {"app": app("v1"), "secrets": {"TOKEN": SECRET}, **groups}
+        text = yaml.safe_dump({"config": {f"flaskhost:{name}": group for name, group in groups.items()}})
+        self.file.write_text(f"# ours\n{text}")
+        self.before = self.file.read_text()
+
+    def pulumi(self, *words: str, stdin: str | None = None) -> str:
+        """Answer a command."""
+        assert stdin is None
+        if words[0] == "config":
+            if self.interrupted and self.file.read_text() != self.before:
+                raise KeyboardInterrupt
+            config = yaml.safe_load(self.file.read_text())["config"]
+            return json.dumps(told(**{name.partition(":")[2]: group for name, group in config.items()}))
+        answers = {"history": self.history, "output": {}, "export": {"deployment": {}}}
+        return json.dumps(answers[words[1]])
+
+    def watched(self, words: Sequence[str]) -> int:
+        """Note what a person would see at work."""
+        self.ran.append(list(words))
+        return 0
+
+    def back(self, *words: str) -> int:
+        """Type `rollback`."""
+        parser = argparse.ArgumentParser()
+        rollback.describe(parser)
+        return rollback.run(parser.parse_args(["--stack", "prod", *words]))
+
+    def is_untouched(self) -> bool:
+        """Tell whether nothing was written and nothing was run."""
+        there = {path.name for path in self.file.parent.iterdir()} - {"Pulumi.yaml"}
+        return self.file.read_text() == self.before and there == {self.file.name} and not self.ran
+
+
+@pytest.fixture
+def workstation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workstation:
+    """Return one whose stack nobody has locked."""
+    found = Workstation(tmp_path)
+    monkeypatch.setattr(cache, "TREE", tmp_path)
+    monkeypatch.setattr(engine, "pulumi", found.pulumi)
+    monkeypatch.setattr(engine, "watched", found.watched)
+    monkeypatch.setattr(locks, "holders", lambda *_: [])
+    return found
+
+
+def test_a_rollback_leaves_a_copy_of_the_stack_file(workstation: Workstation) -> None:
+    """Promise: what was edited and never deployed is in no history; git does not take the copy for a stack file."""
+    ignored = (Path(__file__).parents[2] / ".gitignore").read_text().split()
+    assert workstation.back("--yes") == 0
+    assert "version: v1\n" in workstation.file.read_text()
+    kept = workstation.file.with_name("Pulumi.prod.yaml.before-rollback")
+    assert kept.read_text() == workstation.before
+    assert any(fnmatch.fnmatch(kept.name, line) for line in ignored)
+
+
+def test_an_interrupted_rollback_puts_the_stack_file_back(workstation: Workstation) -> None:
+    """Promise: Ctrl-C before `up` has changed nothing."""
+    workstation.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        workstation.back("--yes")
+    assert workstation.file.read_text() == workstation.before
+
+
+def test_a_locked_stack_is_refused_before_anything_is_written(
+    workstation: Workstation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the engine would refuse `up` when the file says otherwise already."""
+    holder = locks.Holder(4711, "ada", "laptop", "2026-11-21T20:36:52.41Z")
+    monkeypatch.setattr(locks, "holders", lambda *_: [holder])
+    with pytest.raises(SetupError, match=r"locked by ada@laptop \(process 4711.*\n  Next: .* ops recover --stack prod"):
+        workstation.back("--yes")
+    assert workstation.is_untouched()
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [("server", "server.address"), ("credentials", "credentials.sudo_password")],
+)
+def test_another_server_is_not_gone_back_to_unasked(workstation: Workstation, group: str, name: str) -> None:
+    """Promise: nor other keys: a script says which update, or a person answers."""
+    workstation.deploy(app=app("v3"), **{group: {name.partition(".")[2]: "other"}})
+    with pytest.raises(SetupError, match=f"^{name}: the way to the server was another one.*\n  Next: --to 2 if"):
+        workstation.back("--yes")
+    assert workstation.is_untouched()
+    assert workstation.back("--yes", "--to", "2") == 0
+
+
+def test_the_end_of_input_means_no(workstation: Workstation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: Ctrl-D at the question changes nothing."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert workstation.back() == 1
+    assert workstation.is_untouched()
+
+
+def test_an_interrupt_is_left_to_the_engine_which_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: it ends its update and gives its lock back; a Ctrl-C in a terminal reaches both."""
+    program = tmp_path / "pulumi"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: sys.exit(7))\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(cache, "TREE", tmp_path)
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        assert engine.watched(["up"]) == 7
+        assert noted == []
+        assert signal.getsignal(signal.SIGINT) is note
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -146,6 +146,26 @@ def test_where_nothing_was_left_nothing_is_done(killed: Engine, capsys: pytest.C
     assert "there is nothing to clear" in capsys.readouterr().out
 
 
+def test_a_state_that_changes_meanwhile_is_not_written_over(
+    killed: Engine, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: where no lock can be seen, somebody may be at work; under the lock of a dead engine nobody is."""
+    killed.deployment["pending_operations"] = [operation("shop-release")]
+
+    def changing(*words: str, stdin: str | None = None) -> str:
+        said = killed.pulumi(*words, stdin=stdin)
+        killed.deployment["pending_operations"].append(operation("shop-site"))
+        return said
+
+    monkeypatch.setattr(engine, "pulumi", changing)
+    with pytest.raises(SetupError, match=r"the state has changed meanwhile.*\n  Next: recover again"):
+        recover.run(ASKED)
+    assert killed.did == []
+    killed.lock(gone)
+    assert recover.run(ASKED) == 0
+    assert killed.did == ["cancel --yes --stack prod", "stack import --stack prod"]
+
+
 def test_an_update_in_progress_on_pulumi_cloud_is_left_alone(killed: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: no lock can be seen there, but its history tells; this was never run against Pulumi Cloud itself."""
     monkeypatch.setenv("PULUMI_BACKEND_URL", "https://api.pulumi.com")

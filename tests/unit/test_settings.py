@@ -504,6 +504,10 @@ def test_a_wrong_setting_is_named_with_its_rule_its_value_and_its_repair(place: 
     assert len(line) < 600
 
 
+FOR_ANOTHER_VERSION = (
+    f"must be the commit of app.version, which is 'v1.0.0' (got 'v0.9.0@{COMMIT}'): "
+    "remove it, and the commit of that version is looked up"
+)
 WRONG_FROM_REPOSITORY: list[tuple[str, Any, str]] = [
     ("app.source.repository", "--upload-pack=evil", "must be the place of a git repository"),
     ("app.source.repository", "ext::sh -c evil", "must be the place of a git repository"),
@@ -526,7 +530,16 @@ WRONG_FROM_REPOSITORY: list[tuple[str, Any, str]] = [
     ("app.commit", "3f2a", "must be the 40 lower-case hexadecimal digits of a commit"),
     ("app.commit", COMMIT.upper(), "must be the 40 lower-case hexadecimal digits"),
     ("app.commit", 10**39, "must be text, and YAML reads this as a number"),
+    ("app.commit", "v1.0.0@3f2a", "must be the 40 lower-case hexadecimal digits of a commit"),
+    ("app.commit", f"v0.9.0@{COMMIT}", FOR_ANOTHER_VERSION),
 ]
+
+
+@pytest.mark.parametrize("version", ["v1.0.0", "shop@1.0.0", "v" * 200])
+def test_a_commit_may_name_its_version(version: str) -> None:
+    """Promise: whatever git lets a tag be called, what a rollback writes beside it is accepted and told apart."""
+    config = changed(changed(FROM_REPOSITORY, "app.version", version), "app.commit", f"{version}@{COMMIT}")
+    assert rules.commit_and_version(str(load(config).app.commit)) == (COMMIT, version)
 
 
 @pytest.mark.parametrize(("place", "value", "words"), WRONG_FROM_REPOSITORY)

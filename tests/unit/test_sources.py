@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+import settings
 import sources
+from components import configuration
 from settings import Credentials, FolderSource, RepositorySource
 from sources import Resolved, SourceError
 from tests.components import scenario
@@ -246,6 +248,16 @@ def test_a_missing_version_is_answered_with_those_that_are_near(repository: Path
     assert "(got 'v1.1'): did you mean v1.1.0" in near
     assert "there is: v1.1.0, v1.0.0, " in refused(place, cache, "nonsense")
     assert "write all 40 digits if it is a commit" in refused(place, cache, "abcdef0")
+
+
+def test_a_commit_that_names_its_version_is_that_commit(repository: Path, cache: Path) -> None:
+    """Promise: what a rollback has written is deployed without a look at the tag, which may be gone."""
+    commit = git(repository, "rev-parse", "v1.0.0^{commit}")
+    git(repository, "tag", "--delete", "v1.0.0")
+    app = {"name": "shop", "source": {"repository": str(repository)}, "version": "v1.0.0", "commit": f"v1.0.0@{commit}"}
+    wanted = settings.load({"server": {"kind": "local"}, "app": app}, stack="prod")
+    found = configuration.resolve(wanted, base=cache.parent, cache=cache)
+    assert (found.version, found.commit) == ("v1.0.0", commit)
 
 
 @pytest.mark.parametrize("form", ["path", "url"])
