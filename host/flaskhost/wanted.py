@@ -33,7 +33,8 @@ def disagreement(paths: Layout) -> Optional[str]:
     return (
         f"host and stack disagree: {now.label} serves, and the last `pulumi up` switched to {wanted['version']} "
         f"({wanted['release'][:8]}). Pulumi does not know: `pulumi up` with an unchanged stack file finds nothing to "
-        f"do. To stay here, put {now.facts.get('version')} and its settings into the stack file (`make rollback` on "
-        f"the workstation) and run `pulumi up`; to go forward again: "
+        f"do, and with `flaskhost:drift: preview` it goes forward again by itself. To stay here, have the stack file "
+        f"say {now.facts.get('version')} and its settings: `make rollback STACK=... TO=N` on the workstation, with a "
+        f"number of `make history`; to go forward again: "
         f"`sudo flaskhost rollback {paths.app} {wanted['release'][:8]}`"
     )

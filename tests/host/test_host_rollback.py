@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flaskhost import __main__ as command
-from flaskhost import document, layout, releases, wanted
+from flaskhost import document, layout, releases, systemd, wanted
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import rollback, status
@@ -130,12 +131,14 @@ def test_another_active_release_than_the_one_that_was_seen_is_not_left(ready: Se
     assert active(ready) == second.release
 
 
-def test_a_rollback_waits_for_a_running_up(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Promise: it says so, and how to end that `up`."""
+@pytest.mark.parametrize("step", ["release", "site"])
+def test_a_rollback_waits_for_a_running_up(ready: Server, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Promise: it says so, and how to end that `up`; a step that switches nothing is followed by one that does."""
     monkeypatch.setattr(rollback, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(rollback, "BETWEEN_SECONDS", 0.0)
     first = ready.release("v1")
     ready.release("v2")
-    unit = "flaskhost-guestbook-release.service"
+    unit = f"flaskhost-guestbook-{step}.service"
     ready.set(f"active/{unit}")
 
     class Ending(Progress):
@@ -150,6 +153,38 @@ def test_a_rollback_waits_for_a_running_up(ready: Server, monkeypatch: pytest.Mo
     assert not (ready.fakes / "active" / unit).exists()
     rollback.rollback(asked, Progress(ready.said))
     assert active(ready) == first.release
+
+
+def test_a_rollback_waits_for_the_step_that_follows(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: between two steps of an `up` nothing runs for a moment, and it is waited for all the same."""
+    now, steps, looked = [0.0], {5.0: "base", 7.0: "release"}, []
+
+    def is_active(unit: str) -> bool:
+        looked.append(now[0])
+        return unit == f"flaskhost-guestbook-{steps.get(now[0])}.service"
+
+    def sleep(_seconds: float) -> None:
+        now[0] += 1
+
+    ready.release("v1")
+    monkeypatch.setattr(systemd, "is_active", is_active)
+    monkeypatch.setattr(rollback, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    rollback.ask("guestbook", None, Progress(ready.said))
+    assert looked[-1] == 0, "nothing is waited for where nothing runs"
+    now[0] = 5
+    rollback.ask("guestbook", None, Progress(ready.said))
+    assert looked[-1] == 7 + rollback.BETWEEN_SECONDS
+
+
+def test_a_release_that_is_staged_on_several_hosts_is_told(ready: Server) -> None:
+    """Promise: their `up` holds no lock between stage and switch, and would go forward again unseen."""
+    ready.release("v1")
+    ready.release("v2")
+    staged = ready.release("v3", until="stage")
+    result = back(ready)
+    idle = f"v1.0.0 ({staged.release[:8]}) ran in blue, and no step was at work: an `up` on several hosts may be"
+    assert idle in rollback.tell(result).splitlines()[1]
+    assert back(ready, staged.release)["staged"] is None
 
 
 def test_a_release_that_is_not_healthy_is_no_way_back(ready: Server) -> None:
@@ -168,7 +203,7 @@ def test_host_and_stack_disagree_until_the_next_up(ready: Server) -> None:
     said = back(ready)["disagreement"]
     assert said == status.status("guestbook")["disagreement"] == wanted.disagreement(ready.paths)
     assert f"the last `pulumi up` switched to v1.0.0 ({second.release[:8]})" in said
-    assert "`make rollback` on the workstation" in said
+    assert "`make rollback STACK=... TO=N` on the workstation, with a number of `make history`" in said
     assert status.status("guestbook")["wanted"]["release"] == second.release
     ready.release("v1")
     assert active(ready) == first.release

@@ -15,9 +15,11 @@ from flaskhost.watch import Limits
 
 # Who types this looks himself, and does not want to be taken back to what he has just left.
 NO_WATCH = Limits(seconds=0, requests=0, errors=100)
-# Steps of an `up` that end with another active release.
-STEPS = ("release", "prepare", "stage", "switch")
+# Steps of an `up` that end with another active release, or that such a step follows.
+STEPS = ("base", "site", "environment", "release", "prepare", "stage", "switch")
 POLL_SECONDS = 0.5
+# Between two steps of an `up` there is a login.
+BETWEEN_SECONDS = 3.0
 SHORTEST_DIGEST = 4
 
 
@@ -35,7 +37,7 @@ def ask(app: str, to: Optional[str], progress: Progress) -> str:
 
 def tell(result: Dict[str, Any]) -> str:
     """Return what a person reads at the end."""
-    return "\n".join([result["serves"], *([result["disagreement"]] if result["disagreement"] else [])])
+    return "\n".join(filter(None, (result["serves"], result["staged"], result["disagreement"])))
 
 
 def rollback(asked: Document, progress: Progress) -> Dict[str, Any]:
@@ -56,6 +58,8 @@ def rollback(asked: Document, progress: Progress) -> Dict[str, Any]:
                 f"`flaskhost status {asked.app}`, and say which release you want"
             )
         target = choose(paths, asked["to"])
+        # Before its slot is taken.
+        staged = _staged(paths, target)
         if (
             now
             and now.digest == target.digest
@@ -65,7 +69,12 @@ def rollback(asked: Document, progress: Progress) -> Dict[str, Any]:
         else:
             move = activate(paths, target, NO_WATCH, progress, event="rollback")
             serves = f"{target.label} serves now, in {move.slot}" + (f"; before it {now.label}" if now else "")
-    return {"release": target.digest, "serves": serves, "disagreement": wanted.disagreement(paths)}
+    return {
+        "release": target.digest,
+        "serves": serves,
+        "staged": staged,
+        "disagreement": wanted.disagreement(paths),
+    }
 
 
 def choose(paths: layout.Layout, to: Optional[str]) -> releases.Release:
@@ -118,15 +127,34 @@ def _obstacle(release: releases.Release) -> Optional[str]:
     return None
 
 
+def _staged(paths: layout.Layout, target: releases.Release) -> Optional[str]:
+    """Return a sentence where the idle slot runs what nobody has asked for here, or None.
+
+    An `up` on several hosts holds no lock between `stage` and `switch`; one that was killed in its watch looks alike.
+    """
+    idle = layout.other(paths.active_slot())
+    digest = releases.in_slot(paths, idle)
+    if digest is None or digest == target.digest or not systemd.is_active(layout.service(paths.app, idle)):
+        return None
+    label = releases.read(paths, digest).label
+    return (
+        f"{label} ran in {idle}, and no step was at work: an `up` on several hosts may be between stage and switch, "
+        f"and makes {label} the active release after this one. Look whether one runs, end it, and type this again"
+    )
+
+
 def _let_up_end(paths: layout.Layout, progress: Progress) -> None:
-    """Wait until no step of an `up` is at work on the application."""
+    """Wait until no step of an `up` is at work on the application, and none follows the last one."""
     units = [f"flaskhost-{paths.app}-{step}.service" for step in STEPS]
-    told = False
+    told: List[str] = []
+    until = time.monotonic()
     while True:
         running = [unit for unit in units if systemd.is_active(unit)]
-        if not running:
+        if running:
+            until = time.monotonic() + BETWEEN_SECONDS
+        elif time.monotonic() >= until:
             return
-        if not told:
+        if running and running != told:
             progress.say(f"waiting for a running `pulumi up`; to end it: sudo systemctl stop {' '.join(running)}")
-            told = True
+            told = running
         time.sleep(POLL_SECONDS)
