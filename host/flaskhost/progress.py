@@ -71,12 +71,15 @@ class Progress:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Note how long something takes, whether it succeeds or not. A phase may be a part of another one."""
+        """Note how long something takes, whether it succeeds or not.
+
+        A phase may be a part of another one; of one that comes twice the sum is noted.
+        """
         begin = time.monotonic()
         try:
             yield
         finally:
-            self.phases[name] = round(time.monotonic() - begin, 2)
+            self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - begin, 2)
 
     def say(self, text: str) -> None:
         """Say one thing, in one or more lines, without any secret."""

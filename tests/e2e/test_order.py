@@ -88,7 +88,7 @@ def test_the_log_of_releases_tells_who_did_what_and_how_long_it_took(serving: Se
     address = serving.host.run(f"journalctl -q --no-pager -u ssh -o cat | grep -o 'publickey for {USER} from [^ ]*'")
     assert first["from"] == address.split()[-1]
     assert (first["version"], first["result"]) == (GOOD, "ok")
-    assert list(first["phases"]) == ["prepare", "stage", "switch", "checks"]
+    assert list(first["phases"]) == ["prepare", "stage", "checks", "switch"]
     assert all(seconds >= 0 for seconds in first["phases"].values())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", first["time"])
     assert re.fullmatch(r"[0-9a-f]{64}", first["release"])
