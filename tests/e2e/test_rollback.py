@@ -151,7 +151,7 @@ def test_a_rollback_brings_back_all_of_the_last_good_update(deployed: Deployed) 
     assert stack.host.releases() == before
     text = stack.file.read_text()
     assert f"version: first {BEHIND}\n" in text
-    assert stack.configured("app")["commit"] == deployed.commits["first"]
+    assert stack.configured("app")["commit"] == f"first@{deployed.commits['first']}"
     assert f"{COMMENT}  flaskhost:secrets:\n" in text
     assert "canary" not in text
     assert deployed.history()[-1]["message"] == "Rollback to update 1 (first)"
