@@ -115,6 +115,7 @@ def deployed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
     finally:
         link.unlink(missing_ok=True)
+        link.with_name(f"{link.name}.before-rollback").unlink(missing_ok=True)
 
 
 def test_the_history_tells_what_happened_and_no_secret(deployed: Deployed) -> None:
