@@ -128,14 +128,25 @@ def may_serve(paths: Layout) -> bool:
 
 
 def settle(paths: Layout, progress: Progress) -> None:
-    """Let the active release serve again and take the page away, if the release may. The lock is held by the caller."""
-    if state(paths) is None or not may_serve(paths):
+    """Let the active release serve again and take the page away, if the release may. The lock is held by the caller.
+
+    A release that the database was changed for has to be healthy for that: none before it could serve instead.
+    """
+    found = state(paths)
+    if found is None or not may_serve(paths):
         return
-    serve(paths, progress)
+    if _is_up(paths, progress) or not found["begun"]:
+        _end(paths, progress)
 
 
 def serve(paths: Layout, progress: Progress) -> None:
     """Start the active release, wait until it is healthy, and take the page away, come what may."""
+    _is_up(paths, progress)
+    _end(paths, progress)
+
+
+def _is_up(paths: Layout, progress: Progress) -> bool:
+    """Start the active release, without its processes; return whether it is healthy, or there is none."""
     active, served = releases.active(paths), paths.active_slot()
     if active and served:
         slots.start(paths, served)
@@ -143,6 +154,13 @@ def serve(paths: Layout, progress: Progress) -> None:
             slots.healthy(paths, served, active.wishes["health"], progress)
         except Failure as failure:
             progress.say(f"maintenance: {active.label} was started again, and is not healthy: {failure}")
+            return False
+    return True
+
+
+def _end(paths: Layout, progress: Progress) -> None:
+    served = paths.active_slot()
+    if served:
         processes.start(paths, served)
     leave(paths, progress)
 
@@ -194,11 +212,11 @@ def _locked(paths: Layout, wait: float) -> Iterator[None]:
 def serving(paths: Layout) -> str:
     """Return what visitors get now, for the message of a failed verb."""
     found = state(paths)
-    if found and not may_serve(paths):
+    if found and found["begun"]:
         return (
             f"the maintenance page stands since {found['since']}, since the database may have changed. To end it, "
             "deploy a release that works with the database as it is (`pulumi up`), put a dump back (`sudo flaskhost "
-            f"restore {paths.app} FILE`), or let the release before serve all the same (`sudo flaskhost maintenance "
+            f"restore {paths.app} FILE`), or let the active release serve all the same (`sudo flaskhost maintenance "
             f"--end {paths.app}`)"
         )
     now = releases.active(paths)

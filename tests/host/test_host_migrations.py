@@ -257,6 +257,50 @@ def test_a_kill_between_switch_and_the_pages_end_is_made_up_for(served: Server) 
     assert "guestbook-gunicorn@green.service" in served.active()
 
 
+def test_the_page_stays_until_the_release_that_the_database_was_changed_for_is_healthy(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: where the proof behind the pointer fails, visitors see the page and no errors, and no worker starts."""
+    worker: dict[str, Any] = {"app__maintenance": True, "app__processes": {"worker": {"command": "x"}}}
+
+    def sick(*_words: Any, **_named: Any) -> float:
+        raise Failure("the release did not answer")
+
+    deploy(served, NEW, until="stage", **worker)
+    with monkeypatch.context() as broken:
+        broken.setattr("flaskhost.verbs.switch._prove", sick)
+        with pytest.raises(Failure, match="Deploy one that works and takes the maintenance page away"):
+            deploy(served, NEW, **worker)
+        broken.setattr("flaskhost.slots.healthy", sick)
+        maintenance.ended("guestbook")
+        assert page(served).exists()
+        assert maintenance.serving(served.paths).startswith("the maintenance page stands")
+        assert not [unit for unit in served.active() if "worker" in unit]
+    maintenance.ended("guestbook")
+    assert not page(served).exists()
+    assert "guestbook-worker-1@green.service" in served.active()
+
+
+def test_a_person_and_a_kill_before_the_migration_end_the_page_come_what_may(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: what served before serves again as it did, healthy or not; and so does what a person lets serve."""
+    paths = layout.known("guestbook")
+    new = releases.read(paths, deploy(served, NEW, until="prepare"))
+
+    def sick(*_words: Any, **_named: Any) -> float:
+        raise Failure("the release did not answer")
+
+    monkeypatch.setattr("flaskhost.slots.healthy", sick)
+    for begun, end in ((False, maintenance.ended), (True, maintenance.by_hand)):
+        maintenance.enter(paths, new, Progress(served.said))
+        if begun:
+            maintenance.begin(paths, ["0001"])
+        end("guestbook")
+        assert not page(served).exists()
+        assert "guestbook-gunicorn@blue.service" in served.active()
+
+
 def test_a_restart_by_hand_in_the_middle_starts_nothing(served: Server) -> None:
     """Promise: while a verb is at work on the database, nobody else decides what serves."""
     paths = layout.known("guestbook")
