@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 from flaskhost import document, layout, sudo, transient
 from flaskhost.document import Document
@@ -29,19 +29,19 @@ def _of(name: str) -> ModuleType:
     return importlib.import_module(f"flaskhost.{name}")
 
 
-def _work(verb: str) -> transient.Work:
-    """Return what does a verb, in the mode that its document says."""
+def _verb(name: str) -> transient.Load:
+    """Return what loads a verb, in the mode that its document says."""
 
-    def work(asked: Document, progress: Progress) -> Dict[str, Any]:
-        develops = verb in ("stage", "switch") and asked.values.get("mode") == layout.DEVELOPMENT
-        done: Dict[str, Any] = getattr(_of(f"verbs.{'development' if develops else verb}"), verb)(asked, progress)
-        return done
+    def load(asked: Document) -> transient.Work:
+        develops = name in ("stage", "switch") and asked.values.get("mode") == layout.DEVELOPMENT
+        found: transient.Work = getattr(_of(f"verbs.{'development' if develops else name}"), name)
+        return found
 
-    return work
+    return load
 
 
-UP = {verb: _work(verb) for verb in ("base", "site", "environment", "prepare", "stage", "switch", "teardown")}
-BY_HAND = {verb: _work(verb) for verb in ("rollback", "restore")}
+UP = {verb: _verb(verb) for verb in ("base", "site", "environment", "prepare", "stage", "switch", "teardown")}
+BY_HAND = {verb: _verb(verb) for verb in ("rollback", "restore")}
 UNIT: Dict[str, Callable[[str], None]] = {
     "start": lambda app: _of("verbs.umbrella").start(app),
     "reload": lambda app: _of("verbs.umbrella").reload(app),

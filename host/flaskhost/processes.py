@@ -16,9 +16,9 @@ from flaskhost.layout import Layout
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure, run
 
-# Above the longest `stop_timeout` that the settings allow: until then systemd itself has ended every process.
-STOP_SECONDS = 1900.0
 LOOK_SECONDS = 0.2
+# For what systemd does in a moment; a process that takes longer than that to start is judged as it is then.
+START_SECONDS = 10.0
 LOG_LINES = 40
 # Not of the processes.
 OWN = ("gunicorn.service", "flask.service")
@@ -79,7 +79,8 @@ def start(paths: Layout, colour: str) -> None:
 def take_over(paths: Layout, colour: str, progress: Progress) -> None:
     """Have the processes and timers of a slot run instead of those of the other one.
 
-    The other's processes end when they have finished what they work on; nobody waits for that, nor for its jobs.
+    The other's processes end when they have finished what they work on; nobody waits for that, nor for its jobs. This
+    slot's are under way when this returns, also those that need not settle: whoever looks at them finds them running.
 
     Raises:
         Failure: a process does not stay up for its settle time. The other slot's run on then, all of them.
@@ -92,7 +93,7 @@ def take_over(paths: Layout, colour: str, progress: Progress) -> None:
     timers = due(paths, colour)
     if timers:
         progress.say(f"jobs: {', '.join(timers)}")
-    _hand_over(paths, colour)
+    _arrive(_hand_over(paths, colour))
 
 
 def back(paths: Layout, colour: str) -> None:
@@ -107,7 +108,7 @@ def stop(paths: Layout, colour: str, progress: Progress) -> None:
     running = _running(names)
     if running:
         progress.say(f"waiting until these have finished what they work on: {', '.join(running)}")
-        systemd.systemctl("stop", *names, timeout=STOP_SECONDS, check=False)
+        systemd.systemctl("stop", *names, timeout=systemd.STOP_SECONDS, check=False)
     if names:
         systemd.systemctl("reset-failed", *names, check=False)
 
@@ -127,8 +128,10 @@ def states(paths: Layout, colour: str) -> Dict[str, Dict[str, Any]]:
     timers = systemd.show_each(due(paths, colour), *names)
     runs = systemd.show_each([_run_of(timer) for timer in timers], "Result")
     for unit, facts in timers.items():
+        # One whose only time is over has nothing more to do, and is as it should be.
+        state = "waiting" if facts.get("SubState") == "elapsed" else facts.get("SubState")
         rows[unit] = {
-            "state": facts.get("SubState"),
+            "state": state,
             "last": facts.get("LastTriggerUSec") or None,
             "result": runs[_run_of(unit)].get("Result") if facts.get("LastTriggerUSec") else None,
             "next": facts.get("NextElapseUSecRealtime") or None,
@@ -172,12 +175,32 @@ def _running(names: List[str]) -> List[str]:
     return [unit for unit, facts in states.items() if facts.get("ActiveState") not in GONE]
 
 
-def _start(names: List[str]) -> None:
-    """Start what is not up, also what was just told to stop, and what systemd would try again in a moment."""
+def _start(names: List[str]) -> List[str]:
+    """Start what is not up, also what was just told to stop, and what systemd would try again in a moment.
+
+    Returns:
+        What was not up.
+    """
     states = systemd.show_each(names, "ActiveState")
     idle = [unit for unit, facts in states.items() if facts.get("ActiveState") != "active"]
     if idle:
         systemd.systemctl("start", "--no-block", *idle)
+    return idle
+
+
+def _arrive(names: List[str]) -> None:
+    """Wait until systemd has done what it was told to start; what became of it is for others to judge."""
+    until = time.monotonic() + START_SECONDS
+    while any(_is_coming(facts) for facts in systemd.show_each(names, "ActiveState", "SubState", "Job").values()):
+        if time.monotonic() > until:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _is_coming(facts: Dict[str, str]) -> bool:
+    """Tell whether a unit is about to start; one that systemd tries again has started already, and ended."""
+    starting = facts.get("ActiveState") == "activating" and facts.get("SubState") != "auto-restart"
+    return starting or bool(facts.get("Job"))
 
 
 def _stop(names: List[str], *options: str) -> None:
@@ -186,18 +209,23 @@ def _stop(names: List[str], *options: str) -> None:
         systemd.systemctl("stop", *options, *running)
 
 
-def _hand_over(paths: Layout, colour: str) -> None:
-    """Stop the other slot's timers, start this one's, and tell the other's processes to stop."""
+def _hand_over(paths: Layout, colour: str) -> List[str]:
+    """Stop the other slot's timers, start this one's, and tell the other's processes to stop.
+
+    Returns:
+        The timers that were not up.
+    """
     other = layout.other(colour)
     ours = due(paths, colour)
     # In this order: a job that is run by no slot for a moment is better than one that is run by both.
     _stop([*_timers(paths, other), *(timer for timer in _timers(paths, colour) if timer not in ours)])
-    _start(ours)
+    begun = _start(ours)
     _stop(_processes(paths, other), "--no-block")
+    return begun
 
 
 def _settle(paths: Layout, names: List[str], begin: float) -> None:
-    """Wait until each process has stayed up for its settle time.
+    """Wait until each process has started and stayed up for its settle time.
 
     Raises:
         Failure: one has not; the message names it, and has the end of its log.
@@ -205,6 +233,7 @@ def _settle(paths: Layout, names: List[str], begin: float) -> None:
     seconds = {unit: int(_setting((paths.units / unit).read_text(), "Settle")) for unit in names}
     wanted = ("ActiveState", "SubState", "NRestarts", "ExecMainStatus", "ActiveEnterTimestampMonotonic", "Job")
     before: Dict[str, int] = {}
+    until = time.monotonic() + START_SECONDS
     while True:
         left = 0.0
         for unit, facts in systemd.show_each(names, *wanted).items():
@@ -215,7 +244,8 @@ def _settle(paths: Layout, names: List[str], begin: float) -> None:
                 raise Failure(f"the process {unit} does not stay up for {seconds[unit]} s: {why}. Its log:\n{log}")
             since = int(facts.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
             up = time.monotonic() - since if facts.get("ActiveState") == "active" else 0.0
-            left = max(left, seconds[unit] - up)
+            coming = _is_coming(facts) and time.monotonic() < until
+            left = max(left, seconds[unit] - up, LOOK_SECONDS if coming else 0.0)
         if left <= 0:
             return
         time.sleep(min(left, LOOK_SECONDS))

@@ -111,7 +111,8 @@ def start(paths: Layout, colour: str) -> None:
 
 def stop(paths: Layout, colour: str) -> None:
     """Stop a slot gracefully: Gunicorn ends the requests that it has taken."""
-    systemd.systemctl("stop", layout.service(paths.app, colour), layout.socket(paths.app, colour), check=False)
+    units = (layout.service(paths.app, colour), layout.socket(paths.app, colour))
+    systemd.systemctl("stop", *units, timeout=systemd.STOP_SECONDS, check=False)
     systemd.systemctl("reset-failed", layout.service(paths.app, colour), check=False)
 
 

@@ -8,10 +8,16 @@ from typing import Dict, List, Optional, Sequence
 
 from flaskhost.shell import run, succeeds
 
-# Above the graceful timeout of any release plus the start of a slow application.
+# Above the start of anything that is waited for.
 PATIENCE = 300.0
+# Above the longest stop that the settings allow: an hour (gunicorn.graceful_timeout) with its margin, which systemd
+# gives to ExecStop= and then once more (systemd.service(5), TimeoutStopSec=). It has ended every unit itself by then.
+STOP_SECONDS = 7300.0
 # What systemd gets to end a unit that is out of time, before its caller stops waiting.
 GRACE_SECONDS = 100
+# A third of the weight of a process that was not niced (sched(7)): deploys go on, if slowly, on a host that is busy.
+# A unit does not inherit it from who has it started.
+NICE = 5
 
 
 def systemctl(*words: str, timeout: float = PATIENCE, check: bool = True) -> str:
@@ -88,7 +94,7 @@ def transient(  # noqa: PLR0913 - what a unit is made of
 ) -> List[str]:
     """Return the words that run `words` as a unit of its own: its output and status are handed back.
 
-    Whatever it leaves running is ended with it.
+    Visitors come first: it takes what they leave. Whatever it leaves running is ended with it.
 
     Args:
         words: program and arguments.
@@ -99,7 +105,7 @@ def transient(  # noqa: PLR0913 - what a unit is made of
         environment: variables; nothing secret, since they stand on a command line.
         properties: further `Name=value` settings of systemd.exec(5).
     """
-    limits = (f"User={user}", f"WorkingDirectory={cwd}", f"RuntimeMaxSec={seconds}", *properties)
+    limits = (f"User={user}", f"WorkingDirectory={cwd}", f"RuntimeMaxSec={seconds}", f"Nice={NICE}", *properties)
     settings = [f"--property={one}" for one in limits] + ([f"--unit={unit}"] if unit else [])
     variables = [f"--setenv={name}={value}" for name, value in (environment or {}).items()]
     # systemd replaces ${NAME} in arguments before a shell sees it (systemd.service(5), "Command lines").

@@ -13,12 +13,13 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from flaskhost import caller, document, hints, layout, locks, releases, systemd
 from flaskhost.files import directory, write
@@ -27,16 +28,24 @@ from flaskhost.shell import Failure
 
 STATE = Path(os.environ.get("FLASKHOST_ROOT", "/")) / "run/flaskhost"
 POLL_SECONDS = 0.02
-# Nothing that one verb does may take longer; systemd ends it then (systemd.service(5), RuntimeMaxSec).
-DEADLINE_SECONDS = 3600
+# Above all that one verb may wait for by limits of our own: two slots that stop, a dump, downloads.
+VERB_SECONDS = 8 * 3600
+# What one verb may wait for as long as the stack says: locks and commands here, and the checks as `seconds` of each.
+LIMITS = ("lock_wait", "build_timeout", "migrate_timeout", "on_release_timeout")
+CHECKS = ("health", "watch")
+# A verb waits for each of them at most so often: say, for the health of what runs, of what is started anew, and
+# through the pointer; for the command of an ended try, and for its own.
+TIMES = 3
+# Their documents do not say how a release is to start: `stage` has kept that on the host.
+STARTING = ("switch", "rollback", "restore")
 # Nothing waits for a graceful end of a killed verb. With cgroup v1 in a container systemd does not hear that its last
 # process is gone, and whoever follows it would wait for the default of 90 s.
 STOP_SECONDS = 5
 LONGEST_REASON = 500
-# A third of the weight of a process that was not niced (sched(7)): deploys go on, if slowly, on a host that is busy.
-NICE = 5
 
 Work = Callable[[document.Document, Progress], Dict[str, Any]]
+# Imports what does the verb of a document, and returns it.
+Load = Callable[[document.Document], Work]
 
 
 def _as_json(result: Dict[str, Any]) -> str:
@@ -80,7 +89,7 @@ def front(  # noqa: PLR0913 - what a step is
             fcntl.flock(turn, fcntl.LOCK_EX)
             holder = _current(folder, step)
             if not _runs(unit):
-                words = _words(app, unit, program, folder / f"{stem}.request", DEADLINE_SECONDS * len(verbs))
+                words = _words(app, unit, program, folder / f"{stem}.request", deadline(app, documents))
                 process = _start(folder, step, stem, text, words, unit)
                 break
             if holder.get("stem") == stem:
@@ -136,6 +145,34 @@ def _purpose(step: str, asked: Sequence[document.Document]) -> str:
     return f"`flaskhost {step} {asked[0].app}`" + (f" of {versions[0]}" if versions else "")
 
 
+def deadline(app: str, asked: Sequence[document.Document]) -> int:
+    """Return after how many seconds systemd ends a step that hangs (systemd.service(5), RuntimeMaxSec).
+
+    Longer than its verbs may take within the settings that their documents name: each wait in them has its own limit,
+    and a message for it.
+    """
+    seconds = 0.0
+    for one in asked:
+        kept = max(map(_granted, _wishes(app)), default=0.0) if one.verb in STARTING else 0.0
+        seconds += VERB_SECONDS + TIMES * (_patience(app) + _granted(one.values) + kept)
+    return math.ceil(seconds)
+
+
+def _granted(values: Dict[str, Any]) -> float:
+    """Return the seconds that the stack gives to single waits, in all."""
+    checks = [values[name]["seconds"] for name in CHECKS if name in values]
+    return float(sum([*(values[name] for name in LIMITS if name in values), *checks]))
+
+
+def _wishes(app: str) -> Iterator[Dict[str, Any]]:
+    """Yield how each release on the host is to start."""
+    with contextlib.suppress(Failure):
+        for release in releases.every(layout.known(app)):
+            # One that was never staged has none.
+            with contextlib.suppress(FileNotFoundError):
+                yield release.wishes
+
+
 def _patience(app: str) -> float:
     try:
         return locks.patience(layout.known(app).facts)
@@ -149,7 +186,7 @@ def at_work(app: str) -> List[str]:
     return [step for step in steps if _runs(f"flaskhost-{app}-{step}.service")]
 
 
-def worker(request: str, verbs: Dict[str, Work]) -> int:
+def worker(request: str, verbs: Mapping[str, Load]) -> int:
     """Do the work of a request; this is what the transient unit runs. Return the exit status."""
     path = Path(request)
     text = path.read_text()
@@ -168,7 +205,7 @@ def worker(request: str, verbs: Dict[str, Work]) -> int:
     return status
 
 
-def work(asked: List[document.Document], progress: Progress, verbs: Dict[str, Work]) -> Tuple[Dict[str, Any], int]:
+def work(asked: List[document.Document], progress: Progress, verbs: Mapping[str, Load]) -> Tuple[Dict[str, Any], int]:
     """Do one verb after the other, up to the first that fails.
 
     Returns:
@@ -176,9 +213,10 @@ def work(asked: List[document.Document], progress: Progress, verbs: Dict[str, Wo
     """
     done: Dict[str, Any] = {}
     try:
-        for one in asked:
+        # All of them first: another clone's `base` may remove this version's files while the step is at work.
+        for one, act in [(one, verbs[one.verb](one)) for one in asked]:
             with progress.phase(one.verb):
-                done[one.verb] = verbs[one.verb](one, progress)
+                done[one.verb] = act(one, progress)
             progress.say(f"{one.verb}: done in {progress.phases[one.verb]:.2f} s")
     except Failure as failure:
         return {"ok": False, "error": progress.scrubber.clean(hints.of(str(failure)))}, 1
@@ -225,8 +263,8 @@ def _words(app: str, unit: str, program: str, request: Path, seconds: int) -> Tu
     settle = f"ExecStopPost=/bin/sh -c 'test ! -e {state} || exec {run}'"
     # Standard error by name: it would follow standard output, and the journal would hold nothing.
     log = ("StandardOutput=null", "StandardError=journal", "SyslogIdentifier=flaskhost")
-    # Visitors first: a build, say, takes what they leave.
-    limits = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", f"Nice={NICE}")
+    # Visitors first: unpacking, say, takes what they leave.
+    limits = (f"RuntimeMaxSec={seconds}", f"TimeoutStopSec={STOP_SECONDS}", f"Nice={systemd.NICE}")
     properties = (*limits, settle, *log)
     return (
         "systemd-run",

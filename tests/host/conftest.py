@@ -102,7 +102,7 @@ class Server:
         if "watch" in asked.values and "watch" not in values:
             # The tests of the watch say how long.
             asked.values["watch"]["seconds"] = 0
-        return UP[asked.verb](asked, Progress(self.said))
+        return UP[asked.verb](asked)(asked, Progress(self.said))
 
     def tree(self) -> dict[str, tuple[object, ...]]:
         """Return everything that is on the server, but what is for a moment: name, kind, mode, time, content."""

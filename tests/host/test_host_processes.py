@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flaskhost import layout, processes, releases, systemd
+from flaskhost import layout, processes, releases, shell, slots, systemd
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import status, umbrella
@@ -106,6 +107,50 @@ def test_a_process_is_waited_for_as_long_as_its_settle_time(ready: Server, monke
     assert len(waited) == 3
 
 
+@pytest.mark.parametrize("kind", ["worker-1@blue.service", "cleanup@blue.timer"])
+@pytest.mark.parametrize("facts", ["ActiveState=inactive\nSubState=dead\nJob=77\n", "ActiveState=activating\n"])
+def test_who_looks_after_the_switch_sees_no_unit_that_is_still_to_start(
+    ready: Server, monkeypatch: pytest.MonkeyPatch, kind: str, facts: str
+) -> None:
+    """Promise: also with `settle: 0` a release does not go back because systemd takes a moment."""
+    plan = ready.release("v1", until="stage", **{**MOVING, "app__processes": {"worker": {**WORKER, "settle": 0}}})
+    unit = f"guestbook-{kind}"
+    ready.set(f"facts/{unit}", facts)
+    seen: list[dict[str, Any]] = []
+
+    def pass_time(seconds: float) -> None:
+        if seconds == processes.LOOK_SECONDS:
+            ready.set(f"facts/{unit}", "NRestarts=0\n")
+
+    def look(_checklist: object) -> None:
+        seen.append(processes.states(ready.paths, "blue"))
+
+    monkeypatch.setattr("flaskhost.processes.time.sleep", pass_time)
+    monkeypatch.setattr("flaskhost.verbs.switch.Checklist.of_release", look)
+    ready.do(plan.switch)
+    assert [states[unit]["state"] for states in seen] == ["running"]
+    assert not systemd.show(unit, "Job")
+
+
+def test_what_never_gets_to_its_start_is_waited_for_in_vain_only_a_while(
+    ready: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a job of systemd that hangs does not hang the switch; the checks tell what they see."""
+    plan = ready.release("v1", until="stage", **MOVING)
+    ready.set("facts/guestbook-cleanup@blue.timer", "ActiveState=inactive\nSubState=dead\nJob=77\n")
+    monkeypatch.setattr(processes, "START_SECONDS", 0.01)
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0.01)
+    ready.do(plan.switch)
+    assert processes.states(ready.paths, "blue")["guestbook-cleanup@blue.timer"]["state"] == "dead"
+
+
+def test_a_timer_whose_only_time_is_over_is_as_it_should_be(ready: Server) -> None:
+    """Promise: a job that is run once, on a day that is gone, makes no release go back."""
+    ready.release("v1", **MOVING)
+    ready.set("facts/guestbook-cleanup@blue.timer", "ActiveState=active\nSubState=elapsed\n")
+    assert processes.states(ready.paths, "blue")["guestbook-cleanup@blue.timer"]["state"] == "waiting"
+
+
 def test_a_release_without_processes_stops_those_of_the_one_before(ready: Server) -> None:
     """Promise: nothing of a release runs on that is not in the stack file any more."""
     ready.release("v1", **MOVING)
@@ -162,7 +207,7 @@ class Killed(BaseException):
     """The verb is gone, as after SIGKILL."""
 
 
-@pytest.mark.parametrize("after", range(9))
+@pytest.mark.parametrize("after", range(10))
 def test_wherever_the_move_of_processes_is_killed_the_next_run_finishes_it(
     ready: Server, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -217,6 +262,27 @@ def test_a_schedule_that_systemd_does_not_take_ends_prepare_before_anything_is_b
     with pytest.raises(Failure, match=r"(?s)app.jobs.cleanup.schedule: .*\(got '\*-\*-\* 03:00:00'\).*Failed to parse"):
         ready.release("v1", **MOVING)
     assert not list(ready.paths.releases.iterdir())
+
+
+def test_a_stop_is_waited_for_longer_than_systemd_gives_it(ready: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise: a release that ends its last requests for an hour makes no deploy fail."""
+    worker = {"worker": {**WORKER, "stop_timeout": 1800}}
+    ready.release("v1", app__gunicorn__graceful_timeout=3600, app__processes=worker)
+    texts = [path.read_text() for path in ready.paths.units.glob("guestbook-*@blue.service")]
+    given = [int(found) for text in texts for found in re.findall("^TimeoutStopSec=(.+)$", text, re.MULTILINE)]
+    limits: list[float] = []
+
+    def run(words: list[str], *, timeout: float, **named: Any) -> Any:
+        limits.extend([timeout] if "stop" in words else [])
+        return real(words, timeout=timeout, **named)
+
+    real = shell.run
+    monkeypatch.setattr("flaskhost.systemd.run", run)
+    slots.stop(ready.paths, "blue")
+    processes.stop(ready.paths, "blue", Progress(ready.said))
+    assert len(limits) == 2
+    # Once for ExecStop=, once for what is left then.
+    assert min(limits) > 2 * max(given)
 
 
 def test_units_of_other_applications_are_left_alone(ready: Server) -> None:

@@ -15,6 +15,7 @@ import pytest
 from flaskhost import __main__ as command
 from flaskhost import document as reader
 from flaskhost import transient
+from flaskhost.progress import Progress
 from flaskhost.shell import Failure
 from flaskhost.verbs import base
 
@@ -23,8 +24,6 @@ import host_command
 from tests.components import scenario
 
 if TYPE_CHECKING:
-    from flaskhost.progress import Progress
-
     from tests.host.conftest import Server
 
 HOST = Path(__file__).parents[2] / "host"
@@ -53,7 +52,7 @@ def verb(asked, progress):
     (root / "done").open("a").write("x")
     return {{"release": "4f1c", "text": "Grüße"}}
 
-__main__.UP["environment"] = verb
+__main__.UP["environment"] = lambda asked: verb
 if __name__ == "__main__":
     sys.exit(__main__.main(sys.argv[1:]))
 """
@@ -160,8 +159,16 @@ def test_nothing_secret_is_on_a_command_line(server: Server) -> None:
     assert SECRET not in call
     assert "--unit=flaskhost-guestbook-environment.service" in call
     assert "--property=StandardError=journal" in call
-    assert "--property=RuntimeMaxSec=3600" in call
+    assert f"--property=RuntimeMaxSec={transient.deadline('guestbook', reader.parse_all(text()))}" in call
     assert "--property=Nice=5" in call, "visitors come before builds"
+
+
+def test_the_commands_of_a_release_come_behind_visitors_as_well(ready: Server) -> None:
+    """Promise: packages, builds and release commands are units of their own, and inherit no weight from their step."""
+    ready.release("v1", app__build="make assets || true", app__on_release="true")
+    runs = [call for call in ready.calls() if call.startswith("systemd-run")]
+    assert len(runs) > 2
+    assert all("--property=Nice=5" in call for call in runs), runs
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
@@ -341,7 +348,7 @@ def test_a_worker_reads_removes_and_writes_its_result(server: Server) -> None:
         progress.say(asked.app)
         return {"a": 1}
 
-    assert transient.worker(str(request), {"switch": verb}) == 0
+    assert transient.worker(str(request), {"switch": lambda _asked: verb}) == 0
     assert not request.exists()
     assert json.loads((folder / "switch-0123.result").read_text()) == {"ok": True, "result": {"a": 1}}
     assert (folder / "switch-0123.result").stat().st_mode & 0o777 == 0o600
@@ -365,9 +372,80 @@ def test_a_step_of_several_verbs_ends_with_the_first_that_fails(server: Server) 
         (1, {"ok": False, "error": "no"}),
     ):
         request.write_text(f"{plan.prepare}\n{plan.stage}\n{plan.switch}")
-        assert transient.worker(str(request), dict.fromkeys(("prepare", "stage", "switch"), verb)) == status
+        verbs = dict.fromkeys(("prepare", "stage", "switch"), lambda _asked: verb)
+        assert transient.worker(str(request), verbs) == status
         assert json.loads(request.with_suffix(".result").read_text()) == outcome
     assert did == ["prepare", "stage", "switch", "prepare", "stage"]
+
+
+def test_all_verbs_of_a_step_are_imported_before_the_first_begins(server: Server) -> None:
+    """Promise: another clone's `base`, which removes the files of this version meanwhile, costs no step its end."""
+    plan, did = scenario.plan(), list[str]()
+
+    def load(asked: reader.Document) -> transient.Work:
+        did.append(f"load {asked.verb}")
+        return act
+
+    def act(asked: reader.Document, _progress: Progress) -> dict[str, Any]:
+        did.append(asked.verb)
+        return {}
+
+    asked = reader.parse_all(f"{plan.prepare}\n{plan.stage}\n{plan.switch}")
+    verbs = dict.fromkeys(("prepare", "stage", "switch"), load)
+    assert transient.work(asked, Progress(server.said), verbs)[1] == 0
+    assert did == ["load prepare", "load stage", "load switch", "prepare", "stage", "switch"]
+
+
+def test_loading_a_verb_imports_its_module() -> None:
+    """Promise: what is loaded is the verb itself: nothing is left to be imported when its turn comes."""
+    plan = scenario.plan()
+    for asked in reader.parse_all(f"{plan.prepare}\n{plan.stage}\n{plan.switch}"):
+        assert command.UP[asked.verb](asked).__module__ == f"flaskhost.verbs.{asked.verb}"
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "verb"),
+    [
+        ("build_timeout", 3600, "prepare"),
+        ("migrate_timeout", 10800, "stage"),
+        ("on_release_timeout", 3600, "stage"),
+        ("health__seconds", 3600, "stage"),
+        ("watch__seconds", 3600, "switch"),
+        *(("lock_wait", 3600, verb) for verb in ("base", "prepare", "stage", "switch")),
+    ],
+)
+def test_no_step_is_ended_within_its_settings(server: Server, name: str, most: int, verb: str) -> None:
+    """Promise: each second more that the stack gives to a wait, systemd gives to the step that waits."""
+
+    def seconds(value: int) -> int:
+        changes: dict[str, Any] = {f"app__{name}": value}
+        plan = scenario.plan(**changes)
+        known(server, **reader.parse(plan.base).values)
+        return transient.deadline("guestbook", reader.parse_all(getattr(plan, verb)))
+
+    assert seconds(most) - seconds(1) >= most - 1
+
+
+def test_a_step_of_several_verbs_has_the_time_of_all_of_them(server: Server) -> None:
+    """Promise: the last verb of a release is not cut off because the first took long."""
+    plan = scenario.plan()
+    known(server)
+    asked = reader.parse_all(f"{plan.prepare}\n{plan.stage}\n{plan.switch}")
+    assert transient.deadline("guestbook", asked) == sum(transient.deadline("guestbook", [one]) for one in asked)
+
+
+def test_a_verb_that_starts_what_was_staged_has_the_time_that_stage_was_told(ready: Server) -> None:
+    """Promise: `switch` by itself, a rollback and a restore name no times, and wait for a release all the same."""
+    asked = {
+        "switch": ready.release("v1").switch,
+        "rollback": reader.write("rollback", "guestbook", {"to": None, "seen": None}),
+        "restore": reader.write("restore", "guestbook", {"dump": "a.gz"}),
+    }
+    documents = {verb: [reader.parse(one)] for verb, one in asked.items()}
+    before = {verb: transient.deadline("guestbook", one) for verb, one in documents.items()}
+    ready.release("v2", until="stage", app__migrate_timeout=10800)
+    for verb, one in documents.items():
+        assert transient.deadline("guestbook", one) - before[verb] >= 10800 - 1800, verb
 
 
 def test_the_uploaded_archive_installs_itself_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

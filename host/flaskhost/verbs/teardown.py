@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Tuple
 
-from flaskhost import accounts, builder, fence, layout, locks, owners, processes, systemd, takeover
+from flaskhost import accounts, builder, fence, layout, locks, owners, systemd, takeover
 from flaskhost.caller import LOGIN
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
@@ -169,7 +169,7 @@ def _units(paths: layout.Layout) -> None:
     names = sorted(found)
     if not names:
         return
-    systemd.systemctl("stop", *names, timeout=processes.STOP_SECONDS, check=False)
+    systemd.systemctl("stop", *names, timeout=systemd.STOP_SECONDS, check=False)
     systemd.systemctl("disable", "--quiet", *(name for name in names if "@" not in name), check=False)
     for name in names:
         remove(paths.units / name)
