@@ -167,10 +167,11 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
         "scheme": scheme,
         "host": host,
         **app.health.model_dump(include={"path", "status", "attempts", "seconds"}),
-        **({} if development else {"warm_up": list(app.health.warm_up)}),
     }
     if development:
         health |= {"scheme": "http", "host": f"localhost:{app.development.port}", "port": app.development.port}
+    else:
+        health["warm_up"] = list(app.health.warm_up)
     steps = {
         "base": _base(settings, place),
         "site": "" if development else _site(settings, {**host_name, **repairs}),

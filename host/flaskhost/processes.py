@@ -93,7 +93,8 @@ def take_over(paths: Layout, colour: str, progress: Progress) -> None:
     timers = due(paths, colour)
     if timers:
         progress.say(f"jobs: {', '.join(timers)}")
-    _arrive(_hand_over(paths, colour))
+    _hand_over(paths, colour)
+    _arrive(timers)
 
 
 def back(paths: Layout, colour: str) -> None:
@@ -175,17 +176,12 @@ def _running(names: List[str]) -> List[str]:
     return [unit for unit, facts in states.items() if facts.get("ActiveState") not in GONE]
 
 
-def _start(names: List[str]) -> List[str]:
-    """Start what is not up, also what was just told to stop, and what systemd would try again in a moment.
-
-    Returns:
-        What was not up.
-    """
+def _start(names: List[str]) -> None:
+    """Start what is not up, also what was just told to stop, and what systemd would try again in a moment."""
     states = systemd.show_each(names, "ActiveState")
     idle = [unit for unit, facts in states.items() if facts.get("ActiveState") != "active"]
     if idle:
         systemd.systemctl("start", "--no-block", *idle)
-    return idle
 
 
 def _arrive(names: List[str]) -> None:
@@ -209,19 +205,14 @@ def _stop(names: List[str], *options: str) -> None:
         systemd.systemctl("stop", *options, *running)
 
 
-def _hand_over(paths: Layout, colour: str) -> List[str]:
-    """Stop the other slot's timers, start this one's, and tell the other's processes to stop.
-
-    Returns:
-        The timers that were not up.
-    """
+def _hand_over(paths: Layout, colour: str) -> None:
+    """Stop the other slot's timers, start this one's, and tell the other's processes to stop."""
     other = layout.other(colour)
     ours = due(paths, colour)
     # In this order: a job that is run by no slot for a moment is better than one that is run by both.
     _stop([*_timers(paths, other), *(timer for timer in _timers(paths, colour) if timer not in ours)])
-    begun = _start(ours)
+    _start(ours)
     _stop(_processes(paths, other), "--no-block")
-    return begun
 
 
 def _settle(paths: Layout, names: List[str], begin: float) -> None:

@@ -151,10 +151,10 @@ def deadline(app: str, asked: Sequence[document.Document]) -> int:
     Longer than its verbs may take within the settings that their documents name: each wait in them has its own limit,
     and a message for it.
     """
-    seconds = 0.0
+    seconds, patience = 0.0, _patience(app)
     for one in asked:
         kept = max(map(_granted, _wishes(app)), default=0.0) if one.verb in STARTING else 0.0
-        seconds += VERB_SECONDS + TIMES * (_patience(app) + _granted(one.values) + kept)
+        seconds += VERB_SECONDS + TIMES * (patience + _granted(one.values) + kept)
     return math.ceil(seconds)
 
 

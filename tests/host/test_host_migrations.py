@@ -257,14 +257,16 @@ def test_a_kill_between_switch_and_the_pages_end_is_made_up_for(served: Server) 
     assert "guestbook-gunicorn@green.service" in served.active()
 
 
+def sick(*_words: Any, **_named: Any) -> float:
+    """Stand for a proof that fails."""
+    raise Failure("the release did not answer")
+
+
 def test_the_page_stays_until_the_release_that_the_database_was_changed_for_is_healthy(
     served: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: where the proof behind the pointer fails, visitors see the page and no errors, and no worker starts."""
     worker: dict[str, Any] = {"app__maintenance": True, "app__processes": {"worker": {"command": "x"}}}
-
-    def sick(*_words: Any, **_named: Any) -> float:
-        raise Failure("the release did not answer")
 
     deploy(served, NEW, until="stage", **worker)
     with monkeypatch.context() as broken:
@@ -287,9 +289,6 @@ def test_a_person_and_a_kill_before_the_migration_end_the_page_come_what_may(
     """Promise: what served before serves again as it did, healthy or not; and so does what a person lets serve."""
     paths = layout.known("guestbook")
     new = releases.read(paths, deploy(served, NEW, until="prepare"))
-
-    def sick(*_words: Any, **_named: Any) -> float:
-        raise Failure("the release did not answer")
 
     monkeypatch.setattr("flaskhost.slots.healthy", sick)
     for begun, end in ((False, maintenance.ended), (True, maintenance.by_hand)):

@@ -140,17 +140,13 @@ def _health(paths: layout.Layout, check: Check) -> Finding:
 def _tcp(paths: layout.Layout, check: Check) -> Finding:
     port = paths.facts["tcp_port"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_SECONDS)
-    connection.request("GET", check["path"], headers={"Host": check["host"], "X-Forwarded-Proto": check["scheme"]})
-    status = connection.getresponse().status
-    connection.close()
+    status, _ = _answer(connection, check["path"], {"Host": check["host"], "X-Forwarded-Proto": check["scheme"]})
     return status == check["status"], f"http://127.0.0.1:{port}{check['path']} answers {status}"
 
 
 def _http(check: Check) -> Finding:
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=ASK_SECONDS)
-    connection.request("GET", check["path"], headers={"Host": check["host"]})
-    status = connection.getresponse().status
-    connection.close()
+    status, _ = _answer(connection, check["path"], {"Host": check["host"]})
     return status == check["status"], f"http://{check['host']}{check['path']} answers {status} through Nginx"
 
 
@@ -163,19 +159,22 @@ def _https(check: Check) -> Finding:
     connection = http.client.HTTPConnection("127.0.0.1", 443, timeout=ASK_SECONDS)
     plain = socket.create_connection(("127.0.0.1", 443), ASK_SECONDS)
     connection.sock = trusting.wrap_socket(plain, server_hostname=urllib.parse.urlsplit(f"//{check['host']}").hostname)
-    connection.request("GET", check["path"], headers={"Host": check["host"]})
-    status = connection.getresponse().status
-    connection.close()
+    status, _ = _answer(connection, check["path"], {"Host": check["host"]})
     return status == check["status"], f"https://{check['host']}{check['path']} answers {status} through Nginx"
 
 
 def _redirect(check: Check) -> Finding:
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=ASK_SECONDS)
-    connection.request("GET", "/", headers={"Host": check["host"]})
+    status, to = _answer(connection, "/", {"Host": check["host"]})
+    return status in (301, 308) and to.startswith("https://"), f"http answers {status} to {to}"
+
+
+def _answer(connection: http.client.HTTPConnection, path: str, headers: Dict[str, str]) -> Tuple[int, str]:
+    """Return the status of the answer to one request, and where it leads to (`Location`, or nothing)."""
+    connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
-    to = answer.getheader("Location") or ""
     connection.close()
-    return answer.status in (301, 308) and to.startswith("https://"), f"http answers {answer.status} to {to}"
+    return answer.status, answer.getheader("Location") or ""
 
 
 def environment(paths: layout.Layout) -> Finding:
