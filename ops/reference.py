@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from settings.models import Group, Settings
+from settings.base import Group
+from settings.models import Settings
 from settings.problems import ALWAYS_SECRET, NAMESPACE, named
 
 if TYPE_CHECKING:
@@ -34,6 +35,25 @@ WRONG_NUMBER = -(10**9)
 ENCRYPTED = "Encrypted: in plain text it is refused, and no preview and no error shows it."
 
 NO_VALUES: tuple[Any, ...] = (None, (), {})
+
+# What an example shows where a setting by itself cannot say it: the kind that the settings beside it are for.
+SHOWN: dict[tuple[str, ...], Any] = {
+    ("dns", "kind"): "route53",
+    ("database", "kind"): "rds",
+    ("redis", "kind"): "elasticache",
+    ("media", "kind"): "s3",
+    ("web", "domains"): ["example.com"],
+}
+
+# Groups whose settings exclude each other get an example for each of these choices, with the settings that go along.
+CHOICES: dict[tuple[str, ...], list[dict[str, Any]]] = {
+    ("server", "network"): [
+        {"kind": "new", "cidr": None, "zones": None},
+        {"kind": "given", "vpc": None, "public_subnets": None, "private_subnets": None},
+    ],
+}
+# Said beside one of the others, it would be an error.
+LEFT_OUT = {("server", "rebuild")}
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,8 @@ class Setting:
 
     def example(self) -> Any:
         """Return a value: one that the field names, else the default, else one that its rule suggests."""
+        if self.path in SHOWN:
+            return SHOWN[self.path]
         value = next(iter(self.field.examples or []), self.default)
         value = _suggested(_type(self.field)) if value in NO_VALUES else value
         if value is None:
@@ -192,13 +214,23 @@ def _block(settings: list[Setting]) -> str:
             how = f"--path {NAMESPACE}:{name}" if "." in name else f"{NAMESPACE}:{name}"
             lines.append(f"./pulumi config set --secret {how} --stack STACK\n")
         return f"```sh\n{''.join(lines)}```\n"
+    above = settings[0].path[:-1]
+    examples = {setting.path[-1]: setting.example() for setting in settings if setting.path not in LEFT_OUT}
+    choices = CHOICES.get(above, [{}])
+    return "\n".join(
+        _yaml(above, {name: choice.get(name) or examples[name] for name in choice or examples}) for choice in choices
+    )
+
+
+def _yaml(above: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Return lines of a stack file that say this below a path."""
     tree: dict[str, Any] = {}
-    for setting in settings:
-        first, *others = setting.path
+    for name, value in values.items():
+        first, *others = *above, name
         inner, *keys = (tree, f"{NAMESPACE}:{first}", *others)
         for key in keys[:-1]:
             inner = inner.setdefault(key, {})
-        inner[keys[-1]] = setting.example()
+        inner[keys[-1]] = value
     return f"```yaml\n{yaml.safe_dump(tree, sort_keys=False, width=1000, allow_unicode=True)}```\n"
 
 

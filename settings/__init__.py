@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from settings import rules
+from settings import aws_checks, rules
+from settings.aws import AwsServer, Balancer, Database, Dns, Media, Network, Redis
+from settings.base import Bastion, Group
 from settings.models import (
     App,
-    Bastion,
     Credentials,
     Development,
     ExistingHost,
     ExistingServer,
     ExistingServers,
     FolderSource,
-    Group,
     Gunicorn,
     Health,
     Job,
@@ -36,7 +36,7 @@ from settings.models import (
     Watch,
     Web,
 )
-from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, shown, translated
+from settings.problems import NAMESPACE, NOTHING, ConfigurationError, Given, Problem, group_in, shown, translated
 from settings.rules import (
     DATABASE_URLS,
     HOST_LABEL,
@@ -56,10 +56,14 @@ if TYPE_CHECKING:
 __all__ = [
     "NAMESPACE",
     "App",
+    "AwsServer",
+    "Balancer",
     "Bastion",
     "ConfigurationError",
     "Credentials",
+    "Database",
     "Development",
+    "Dns",
     "ExistingHost",
     "ExistingServer",
     "ExistingServers",
@@ -70,8 +74,11 @@ __all__ = [
     "Job",
     "Layout",
     "LocalServer",
+    "Media",
+    "Network",
     "Problem",
     "Process",
+    "Redis",
     "RepositorySource",
     "Server",
     "Settings",
@@ -89,7 +96,13 @@ DEVELOPMENT_STACK = "dev"
 """The stack that is in development mode without saying so."""
 
 
-def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] | None = None) -> Settings:
+def load(
+    config: Mapping[str, Any],
+    *,
+    stack: str,
+    secret_keys: Collection[str] | None = None,
+    region: str | None = None,
+) -> Settings:
     """Return the settings of a stack.
 
     Args:
@@ -97,6 +110,7 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
         stack: Name of the stack.
         secret_keys: Top-level keys that hold anything encrypted: no value below them is shown in an error, and
             what must be encrypted is looked for among them. None where that is not known.
+        region: Region of AWS that resources are made in (aws:region), None where nothing says so.
 
     Raises:
         ConfigurationError: Something is wrong; its text lists everything that is.
@@ -104,7 +118,7 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     # Pulumi.yaml has an empty default for each.
     config = {key: value for key, value in config.items() if value not in (None, "", {})}
     given = Given(config, frozenset(secret_keys or ()))
-    problems = list(_together(given, stack))
+    problems = list(_together(given, stack, region))
     # What is wrong as a whole is not taken apart below.
     whole = {problem.place for problem in problems}
     if secret_keys is not None:
@@ -131,24 +145,24 @@ def load(config: Mapping[str, Any], *, stack: str, secret_keys: Collection[str] 
     return settings
 
 
-def _together(given: Given, stack: str) -> Iterator[Problem]:
+def _together(given: Given, stack: str, region: str | None) -> Iterator[Problem]:
     """Yield what is wrong between settings.
 
     This works on the configuration as it was given, because pydantic stops before such rules as soon as one
     field is wrong, and all problems are to be shown at once.
     """
-    server, app, web, env, secrets = (_group(given.config, name) for name in ("server", "app", "web", "env", "secrets"))
+    server, app, web, env, secrets = (
+        group_in(given.config, name) for name in ("server", "app", "web", "env", "secrets")
+    )
     mode = app.get("mode", _usual_mode(stack))
-    if server.get("kind") == "existing":
-        yield from _logins(given, server, stack)
-        yield from _hosts(given, server, mode)
+    if server.get("kind") == "aws":
+        yield from aws_checks.together(given, mode, stack, region)
+        if aws_checks.machines(server) > 1:
+            yield from _shared(given)
     else:
-        yield from _ports(given, server, mode)
-        yield from _container(given, stack)
-    if mode == "development":
-        yield from _reachable(given, server, app)
-    if given.config.get("drift") == "preview" and server.get("kind") == "local":
-        rule = "must be off for a server of kind local, whose keys Pulumi makes"
+        yield from _off_aws(given, server, mode, stack)
+    if given.config.get("drift") == "preview" and server.get("kind") in ("local", "aws"):
+        rule = f"must be off for a server of kind {server['kind']}, whose keys Pulumi makes"
         yield given.problem(("drift",), rule, "remove it: `python3 -m ops drift` looks at any server")
     yield from _version(given, app, stack)
     yield from _fetched_by_server(given, app, stack)
@@ -169,7 +183,8 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
     if size > LONGEST_ENVIRONMENT:
         rule = f"must have at most {LONGEST_ENVIRONMENT} bytes in all, secrets included"
         yield Problem(("env",), rule, f"{size} bytes", "put large values into a file of the application")
-    static, media = _group(web, "static"), _group(web, "media")
+    yield from _redirects(given, web)
+    static, media = group_in(web, "static"), group_in(web, "media")
     served = all(web.get(name, {}) is not None for name in ("static", "media"))
     if served and static.get("url", "/static/") == media.get("url", "/media/"):
         yield given.problem(
@@ -177,18 +192,45 @@ def _together(given: Given, stack: str) -> Iterator[Problem]:
         )
 
 
+def _off_aws(given: Given, server: Mapping[str, Any], mode: object, stack: str) -> Iterator[Problem]:
+    """Yield what is wrong with a server that is there already, or is a container."""
+    if server.get("kind") == "existing":
+        yield from _logins(given, server, stack)
+        yield from _hosts(given, server, mode)
+    else:
+        yield from _ports(given, server, mode)
+        yield from _container(given, stack)
+    yield from aws_checks.elsewhere(given, server.get("kind"))
+    if mode == "development":
+        yield from _reachable(given, server, group_in(given.config, "app"))
+
+
+def _redirects(given: Given, web: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield names that would be sent on to themselves, or to no certain name."""
+    names = [web.get(name) for name in ("domains", "redirects")]
+    domains, redirects = (name if isinstance(name, list | tuple) else () for name in names)
+    for at, name in enumerate(redirects):
+        if name in domains:
+            rule, fix = "must not be in web.domains as well", "remove it from one of the two"
+            yield given.problem(("web", "redirects", at), rule, fix)
+    if redirects and (not domains or str(domains[0]).startswith("*.")):
+        rule = "must be a name that redirects can lead to, since there are web.redirects"
+        place = ("web", "domains", 0) if domains else ("web", "domains")
+        yield given.problem(place, rule, "write the site's usual name first, such as example.com")
+
+
 def _logs(given: Given, app: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield that Gunicorn is told twice where its logs go."""
-    gunicorn = _group(app, "gunicorn")
+    gunicorn = group_in(app, "gunicorn")
     for name in ("accesslog", "errorlog") if gunicorn.get("logs") == "files" else ():
-        if name in _group(gunicorn, "settings"):
+        if name in group_in(gunicorn, "settings"):
             rule, fix = "must not be given where app.gunicorn.logs is files", "remove one of the two"
             yield given.problem(("app", "gunicorn", "settings", name), rule, fix)
 
 
 def _processes(given: Given, app: Mapping[str, Any], mode: object) -> Iterator[Problem]:
     """Yield that one name is a process and a job, and that there are some where no release is switched to."""
-    groups = {name: _group(app, name) for name in ("processes", "jobs")}
+    groups = {name: group_in(app, name) for name in ("processes", "jobs")}
     for name in sorted(set(groups["processes"]) & set(groups["jobs"]), key=str):
         rule = "must not be in app.processes as well, since its unit would have the same name"
         yield given.problem(("app", "jobs", name), rule, "rename one of the two")
@@ -204,7 +246,9 @@ def _migrations(given: Given, app: Mapping[str, Any], mode: object) -> Iterator[
         yield given.problem(("app", "maintenance"), rule, "remove it")
     if app.get("backup_before_migrate") not in (True, "true"):
         return
-    variables = {**_group(given.config, "env"), **_group(given.config, "secrets")}
+    variables = {**group_in(given.config, "env"), **group_in(given.config, "secrets")}
+    if given.group("database").get("kind") == "rds":
+        return
     if database_kind({name: value for name, value in variables.items() if isinstance(value, str)}) is None:
         rule = f"needs {' or '.join(DATABASE_URLS)} in env or secrets: postgresql://…, mysql://… or sqlite:////…"
         fix = "set one of them, with an absolute path for SQLite, or take backups another way and remove this"
@@ -226,7 +270,7 @@ def _encrypted(given: Given, stack: str) -> Iterator[Problem]:
 
 def _logins(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Problem]:
     """Yield what is missing or too much for a login at an existing server."""
-    credentials = _group(given.config, "credentials")
+    credentials = group_in(given.config, "credentials")
     if not credentials.get("ssh_key"):
         command = f"./pulumi config set --secret --path {NAMESPACE}:credentials.ssh_key --stack {stack} < KEYFILE"
         fix = f"hand over the private key of a pair that was made for this stack: {command}"
@@ -234,7 +278,7 @@ def _logins(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Pro
     if credentials.get("sudo_password") and server.get("user", "root") == "root":
         rule = "must not be given where root logs in"
         yield given.problem(("credentials", "sudo_password"), rule, "remove it, or write server.user")
-    name = _group(given.config, "app").get("name")
+    name = group_in(given.config, "app").get("name")
     if name is not None and name == server.get("user"):
         rule = "must not be server.user, since the application gets an account of its own"
         yield given.problem(("app", "name"), rule, "choose another name")
@@ -271,11 +315,14 @@ def _hosts(given: Given, server: Mapping[str, Any], mode: object) -> Iterator[Pr
 def _shared(given: Given) -> Iterator[Problem]:
     """Yield what several hosts would each have for themselves, though they must have it together."""
     for group in ("env", "secrets"):
-        for name, value in _group(given.config, group).items():
+        for name, value in group_in(given.config, group).items():
             if isinstance(value, str) and value.startswith("sqlite:"):
                 rule = "must not be an SQLite database with several hosts, each of which would have one of its own"
-                yield given.problem((group, name), rule, "use a database server that all of them reach, or one host")
-    app = _group(given.config, "app")
+                fix = "use a database server that all of them reach, or one host"
+                if given.group("server").get("kind") == "aws":
+                    fix = "remove it and write database.kind: rds, or server.count: 1"
+                yield given.problem((group, name), rule, fix)
+    app = group_in(given.config, "app")
     # The first host migrates, and it alone shows the page: the others would serve old code meanwhile.
     for name, value in (("maintenance", (True, "true")), ("way_back", ("downgrade",))):
         if app.get(name) in value:
@@ -294,7 +341,7 @@ def _reachable(given: Given, server: Mapping[str, Any], app: Mapping[str, Any]) 
     A server of kind local has its ports on 127.0.0.1 of this machine, whatever is said here.
     """
     place = ("app", "development", "allowed_networks")
-    networks, address = _group(app, "development").get("allowed_networks"), server.get("address")
+    networks, address = group_in(app, "development").get("allowed_networks"), server.get("address")
     if networks and server.get("kind") == "local":
         rule = "must not be given for a server of kind local, which nobody but this machine reaches"
         yield given.problem(place, rule, "remove it")
@@ -319,7 +366,7 @@ def _ports(given: Given, server: Mapping[str, Any], mode: object) -> Iterator[Pr
 
 def _container(given: Given, stack: str) -> Iterator[Problem]:
     """Yield that the name of the container has to be given, where the usual one would be no host's name."""
-    server, name = _group(given.config, "server"), _group(given.config, "app").get("name")
+    server, name = group_in(given.config, "server"), group_in(given.config, "app").get("name")
     if server.get("name") is None and isinstance(name, str) and re.fullmatch(HOST_LABEL, name):
         usual = container_name(stack, name)
         if not re.fullmatch(HOST_LABEL, usual):
@@ -333,7 +380,7 @@ def container_name(stack: str, app: str) -> str:
 
 
 def _version(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Problem]:
-    source = _group(app, "source")
+    source = group_in(app, "source")
     if "folder" in source and "repository" in source:
         yield given.problem(("app", "source"), "must be a repository or a folder, not both", "remove one of the two")
     elif "folder" in source:
@@ -354,7 +401,7 @@ def _version(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Probl
 
 def _fetched_by_server(given: Given, app: Mapping[str, Any], stack: str) -> Iterator[Problem]:
     """Yield what the server lacks to fetch the code itself."""
-    source = _group(app, "source")
+    source = group_in(app, "source")
     place = source.get("repository")
     if source.get("via") != "server" or not isinstance(place, str) or not accepts(repository, place):
         return
@@ -384,16 +431,10 @@ def _ssh_access(given: Given, source: Mapping[str, Any], ssh: SshPlace, stack: s
         command = f"ssh-keyscan -t ed25519{port} {ssh.host}"
         fix = f"write what this prints, once you have compared it with what its operators publish: {command}"
         yield Problem(("app", "source", "host_key"), "must be given where the server fetches over SSH", NOTHING, fix)
-    if not _group(given.config, "credentials").get("deploy_key"):
+    if not group_in(given.config, "credentials").get("deploy_key"):
         command = f"./pulumi config set --secret --path {NAMESPACE}:credentials.deploy_key --stack {stack} < KEYFILE"
         fix = (
             f"make a pair for this stack, let the public half read the repository, hand over the private one: {command}"
         )
         rule = "must be given where the server fetches over SSH"
         yield Problem(("credentials", "deploy_key"), rule, NOTHING, fix)
-
-
-def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a group, or an empty one where something else was given."""
-    value = config.get(name)
-    return value if isinstance(value, Mapping) else {}

@@ -9,20 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from settings import rules
-
-
-class Group(BaseModel):
-    """A group of settings: unknown names are errors, and nothing changes after it was read.
-
-    Mappings stay plain dicts at run time, so that json.dumps takes them; their type says that nobody writes to them.
-    """
-
-    # hide_input_in_errors: an error that escapes by mistake still shows no secret.
-    # defer_build: only the whole is ever validated, so its parts need no validators of their own at each start.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
+from settings.aws import AwsServer, Balancer, Database, Dns, Media, Redis
+from settings.base import Bastion, Group
 
 
 class LocalServer(Group):
@@ -52,22 +43,6 @@ class LocalServer(Group):
 
     public_name: ClassVar[str] = "localhost"
     """By which visitors reach it where the site has no domain."""
-
-
-class Bastion(Group):
-    """The host through which a server is reached that this machine cannot reach itself."""
-
-    address: rules.Address = Field(
-        examples=["bastion.example.com"], description="Its name or IP address, without user and port."
-    )
-    port: rules.Port = Field(default=22, description="Its port for SSH.")
-    user: rules.LoginUser = Field(
-        default="root", description="The user who logs in there; it has to do nothing but pass connections on."
-    )
-    host_key: rules.HostKey = Field(
-        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDg5Aor+8Ts08IXenpMILbZECxRUDnNisjtwU5kO8Gg5"],
-        description="The public SSH host key of the bastion, as ssh-keyscan prints it; no other host is trusted.",
-    )
 
 
 class ExistingServer(Group):
@@ -182,16 +157,17 @@ def _kind_of_server(value: Any) -> str | None:
         return "several" if kind == "existing" and "hosts" in value else kind
     if isinstance(value, ExistingServers):
         return "several"
-    return value.kind if isinstance(value, LocalServer | ExistingServer) else "local"
+    return value.kind if isinstance(value, LocalServer | ExistingServer | AwsServer) else "local"
 
 
 Server = Annotated[
     Annotated[LocalServer, Tag("local")]
     | Annotated[ExistingServer, Tag("existing")]
-    | Annotated[ExistingServers, Tag("several")],
+    | Annotated[ExistingServers, Tag("several")]
+    | Annotated[AwsServer, Tag("aws")],
     Discriminator(_kind_of_server),
 ]
-KINDS_OF_SERVER = ("local", "existing")
+KINDS_OF_SERVER = ("local", "existing", "aws")
 
 
 class Credentials(Group):
@@ -580,6 +556,11 @@ class Web(Group):
     domains: Annotated[tuple[rules.Domain, ...], AfterValidator(rules.distinct)] = Field(
         default=(), description="Host names of the site. Default: every name that reaches the server."
     )
+    redirects: Annotated[tuple[rules.Domain, ...], AfterValidator(rules.distinct)] = Field(
+        default=(),
+        examples=[["www.example.com"]],
+        description="Further host names, which send visitors on to the first one of domains.",
+    )
     https: rules.Flag = Field(
         default=True,
         description="Whether the site has a certificate and sends visitors of http there. false serves plain http, "
@@ -626,6 +607,13 @@ class Settings(Group):
         repr=False,
         description="Environment of the application that nobody may read, such as keys and passwords.",
     )
+    dns: Dns = Field(default_factory=Dns, description="The names of the site, for a server of kind aws.")
+    balancer: Balancer = Field(
+        default_factory=Balancer, description="The load balancer before several machines of kind aws."
+    )
+    database: Database = Field(default_factory=Database, description="The database server, for a server of kind aws.")
+    redis: Redis = Field(default_factory=Redis, description="The Redis server, for a server of kind aws.")
+    media: Media = Field(default_factory=Media, description="Where uploads are kept, for a server of kind aws.")
     layout: Layout = Field(default_factory=Layout, description="Where things lie on the server.")
     drift: Literal["off", "preview"] = Field(
         default="off",
@@ -636,7 +624,8 @@ class Settings(Group):
     purge: rules.Flag = Field(
         default=False,
         description="Whether pulumi destroy also removes uploads, data and logs from the server. It counts as it was "
-        "at the last pulumi up.",
+        "at the last pulumi up. On a server of kind aws it lifts the protection of volume, address, database, bucket "
+        "and records.",
     )
     digest_key: rules.DigestKey | None = Field(
         default=None,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_origin
 
-from settings import models
+from settings import base, models
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -37,7 +37,7 @@ OTHER_WORDS = {"branch": "version", "tag": "version", "ref": "version", "hosts":
 
 # How to repair what is missing or of another kind.
 EXAMPLES: dict[Place, str] = {
-    ("server",): "write kind: local below flaskhost:server, or kind: existing",
+    ("server",): "write kind: local below flaskhost:server, or kind: existing, or kind: aws",
     ("server", "kind"): f"write one of the kinds that there are: {', '.join(models.KINDS_OF_SERVER)}",
     ("server", "address"): "write the server's name or IP address",
     ("server", "hosts"): "write it as - address: … lines, each with the host_key: … of that host",
@@ -130,12 +130,22 @@ def at(config: Mapping[str, Any], place: Place) -> Any:
     return value
 
 
+def group_in(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a group, or an empty one where something else was given."""
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
 @dataclass(frozen=True)
 class Given:
     """What was given, and which top-level keys of it must not be shown."""
 
     config: Mapping[str, Any]
     secret_keys: frozenset[str]
+
+    def group(self, name: str) -> Mapping[str, Any]:
+        """Return a top-level group, or an empty one where something else was given."""
+        return group_in(self.config, name)
 
     def problem(self, place: Place, rule: str, fix: str) -> Problem:
         """Return a problem with the value that stands at its place, unless it is secret."""
@@ -225,8 +235,8 @@ def named(field: FieldInfo) -> tuple[str, ...]:
     return (next(iter((field.examples or [])[0])),) if groups else ()
 
 
-def _models_in(annotation: Any) -> Iterator[type[models.Group]]:
-    if isinstance(annotation, type) and issubclass(annotation, models.Group):
+def _models_in(annotation: Any) -> Iterator[type[base.Group]]:
+    if isinstance(annotation, type) and issubclass(annotation, base.Group):
         yield annotation
         return
     for inner in getattr(annotation, "__args__", ()):

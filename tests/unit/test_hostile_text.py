@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import rendering
 import settings
-from settings import models, rules
+from settings import base, models, rules
 from settings.problems import KNOWN, named, written
 from tests.components import scenario
 from tests.unit import readers
@@ -66,12 +66,12 @@ PLAIN: dict[str, str] = {
 
 def textual(annotation: Any) -> bool:
     """Tell whether a setting of this type holds text."""
-    if isinstance(annotation, type) and issubclass(annotation, models.Group):
+    if isinstance(annotation, type) and issubclass(annotation, base.Group):
         return False
     return annotation in (str, Any) or any(textual(inner) for inner in get_args(annotation))
 
 
-def places(model: type[models.Group] = models.Settings, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+def places(model: type[base.Group] = models.Settings, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Yield each setting that holds text, with its type."""
     for name, field in model.model_fields.items():
         here = (*above, name)
@@ -81,9 +81,9 @@ def places(model: type[models.Group] = models.Settings, above: tuple[str, ...] =
             yield from places(group, (*here, *named(field)))
 
 
-def groups(annotation: Any) -> Iterator[type[models.Group]]:
+def groups(annotation: Any) -> Iterator[type[base.Group]]:
     """Yield the groups that a type speaks of."""
-    if isinstance(annotation, type) and issubclass(annotation, models.Group):
+    if isinstance(annotation, type) and issubclass(annotation, base.Group):
         yield annotation
     for inner in get_args(annotation):
         yield from groups(inner)

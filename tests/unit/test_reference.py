@@ -11,6 +11,7 @@ import yaml
 
 import settings
 from ops import reference
+from settings.problems import KNOWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,14 +73,32 @@ def test_each_example_of_the_reference_is_right(example: dict[str, Any]) -> None
         if "hosts" in server:
             config["server"] = {}
         config["credentials"] = {"ssh_key": KEY}
+    if server.get("kind") == "aws" or ON_AWS & (set(example) | set(server)):
+        # With the way in and the region that each stack on AWS has, and with a load balancer where that is the example.
+        config |= {"server": {"kind": "aws", "allow_ssh_from": ["192.0.2.0/24"]}, "web": {"domains": ["example.com"]}}
+        if "balancer" in example:
+            config["server"]["count"], config["media"] = 2, {"kind": "none"}
     if "folder" in example.get("app", {}).get("source", {}):
         del config["app"]["version"], config["app"]["source"]
     for name, value in example.items():
         config[name] = {**config[name], **value} if isinstance(value, dict) and name in config else value
-    settings.load(config, stack="local", secret_keys={"credentials"})
+    settings.load(config, stack="local", secret_keys={"credentials"}, region="eu-central-1")
 
 
+ON_AWS = {"network", "dns", "balancer", "database", "redis", "media"}
 HOST_KEY = settings.ExistingServer.model_fields["host_key"].examples[0]  # type: ignore[index]
+
+
+def test_what_an_example_shows_and_leaves_out_is_a_setting() -> None:
+    """A setting that was renamed is renamed there as well, or its example would be back in silence."""
+    chosen = {(*group, name) for group, choices in reference.CHOICES.items() for one in choices for name in one}
+    assert {*reference.SHOWN, *reference.LEFT_OUT, *chosen} <= set(KNOWN)
+
+
+def test_every_choice_of_a_group_is_shown_as_an_example_of_its_own() -> None:
+    """What excludes each other is never in one block that somebody copies."""
+    kinds = [one["server"]["network"]["kind"] for one in blocks(TABLES) if "network" in one.get("server", {})]
+    assert kinds == ["new", "given"]
 
 
 def test_the_hand_written_part_stays() -> None:

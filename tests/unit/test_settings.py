@@ -48,6 +48,12 @@ EXISTING: dict[str, Any] = {
     "app": {"name": "guestbook", "source": {"repository": "../app"}, "version": "v1.0.0"},
     "credentials": {"ssh_key": PRIVATE_KEY},
 }
+ON_AWS: dict[str, Any] = {
+    "server": {"kind": "aws", "allow_ssh_from": ["192.0.2.0/24"]},
+    "app": {"name": "guestbook", "source": {"repository": "../app"}, "version": "v1.0.0"},
+    "web": {"domains": ["example.com"]},
+}
+REGION = "eu-central-1"
 BASTION = {"address": "bastion.example.com", "host_key": HOST_KEY}
 MISSING = object()
 
@@ -257,7 +263,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("server", "local", "must be a group of settings (got 'local'): write kind: local"),
     ("server.kind", MISSING, "flaskhost:server: must be given (got nothing): write kind: local below"),
     ("server", {"ssh_port": 22}, "server.kind: must be given (got nothing): write one of the kinds that there are: "),
-    ("server.kind", "aws", "must be 'local' or 'existing' (got 'aws'): write one of the kinds that there are: local"),
+    (
+        "server.kind",
+        "azure",
+        "must be 'local' or 'existing' or 'aws' (got 'azure'): write one of the kinds that there are: local, existing",
+    ),
     ("server.name", "-x", "must be a container's and host's name"),
     ("server.name", "My_server", "must be a container's and host's name"),
     ("server.name", "x" * 64, "must be a container's and host's name"),
@@ -433,6 +443,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("web.domains", ["Example.com"], "must be in lower case (got 'Example.com'): write example.com"),
     ("web.domains", ["müller.example"], "must be in its IDNA form"),
     ("web.domains", ["a.example", "a.example"], "must not name anything twice"),
+    ("web.redirects", "www.example.com", "must be a list (got 'www.example.com')"),
+    ("web.redirects", ["www.example.com/shop"], "web.redirects[0]: must be a host name"),
+    ("web.redirects", ["a.example", "a.example"], "must not name anything twice"),
     ("web.body_size", "10 MB", "must be a size as Nginx writes it"),
     ("web.body_size", "10m;", "must be a size as Nginx writes it"),
     ("web.timeout", 0, "must be from 1 to 86400 seconds"),
@@ -612,6 +625,159 @@ def test_a_wrong_list_of_hosts_is_named(place: str, value: Any, words: str) -> N
         return
     (line,) = lines
     assert line.startswith(f"flaskhost:{place}: {words}")
+
+
+WRONG_ON_AWS: list[tuple[str, Any, str]] = [
+    ("server.instance_type", "t4g", "must be a type of EC2 instances (got 't4g'): write it such as t4g.small"),
+    ("server.instance_type", "db.t4g.micro", "must be a type of EC2 instances"),
+    ("server.count", 0, "must be from 1 to 20 (got 0)"),
+    ("server.count", "two", "must be a whole number (got 'two')"),
+    ("server.ubuntu", "20.04", "must be '24.04' or '22.04' (got '20.04')"),
+    ("server.ubuntu", 24.04, "must be '24.04' or '22.04' (got 24.04)"),
+    ("server.ami", "ami-latest", "must be the ID of an image: ami- and digits (got 'ami-latest'): write it as ami-0a"),
+    ("server.rebuild", "next week", "must be a word of letters, digits, . _ -"),
+    (
+        "server.zone",
+        "eu-central-1",
+        "must be an availability zone (got 'eu-central-1'): write it such as eu-central-1a",
+    ),
+    ("server.network", "default", "must be a group of settings"),
+    ("server.network.kind", "shared", "must be 'new', 'default' or 'given' (got 'shared')"),
+    ("server.network.cidr", "10.20.0.0", "must be from /16 to /24 (got '10.20.0.0')"),
+    ("server.network.cidr", "10.20.0.1/16", "must be an IPv4 network in CIDR notation"),
+    ("server.network.cidr", "2001:db8::/56", "must be an IPv4 network in CIDR notation"),
+    ("server.network.cidr", "10.0.0.0/8", "must be from /16 to /24"),
+    ("server.network.cidr", "192.0.2.0/24", "must be a private network (RFC 1918)"),
+    ("server.network.zones", "eu-central-1a", "must be a list"),
+    ("server.network.vpc", "0a1b2c3d4e5f60718", "must be the ID of a VPC: vpc- and digits"),
+    ("server.network.public_subnets", ["subnet-x"], "must be the ID of a subnet: subnet- and digits"),
+    ("server.network.private_subnets", ["subnet-x"], "must be the ID of a subnet: subnet- and digits"),
+    ("server.ssh", "bastion", "must be 'direct' or 'ssm' (got 'bastion')"),
+    ("server.ssm_port", 0, "must be from 1 to 65535 (got 0)"),
+    ("server.allow_ssh_from", "192.0.2.0/24", "must be a list (got '192.0.2.0/24')"),
+    (
+        "server.allow_ssh_from",
+        ["office"],
+        "must be a network in CIDR notation, or one address (got 'office'): write it",
+    ),
+    ("server.allow_ssh_from", ["192.0.2.7/24"], "(got '192.0.2.7/24'): write 192.0.2.0/24"),
+    ("server.allow_ssh_from", ["fe80::1%eth0"], "must be a network in CIDR notation, or one address"),
+    ("server.allow_ssh_from", ["192.0.2.7", "192.0.2.7/32"], "must not name anything twice"),
+    (
+        "server.allow_ssh_from",
+        ["0.0.0.0/0"],
+        "must be a network of /8 or smaller (got '0.0.0.0/0'): name your own networks; server.allow_ssh_from_anywhere",
+    ),
+    ("server.allow_ssh_from", ["128.0.0.0/1"], "must be a network of /8 or smaller"),
+    ("server.allow_ssh_from", ["::/0"], "must be a network of /16 or smaller (got '::/0')"),
+    ("server.allow_ssh_from_anywhere", "yes", "must be true or false (got 'yes')"),
+    ("server.root_volume", 7, "must be from 8 to 16384 GiB (got 7)"),
+    ("server.data_volume", 0, "must be from 1 to 16384 GiB (got 0)"),
+    ("server.snapshots", 1001, "must be from 0 to 1000 days (got 1001)"),
+    ("server.restore_from", "vol-0a1b2c3d4e5f60718", "must be the ID of a snapshot: snap- and digits"),
+    ("server.tags", ["team"], "must be a group of names and values"),
+    ("server.tags", {"aws:team": "x"}, "is a tag that AWS or flaskhost sets (got 'aws:team'): choose another name"),
+    ("server.tags", {"flaskhost:stack": "x"}, "is a tag that AWS or flaskhost sets"),
+    ("server.tags", {"Name": "x"}, "is a tag that AWS or flaskhost sets"),
+    ("server.tags", {"te*m": "x"}, "must be letters, digits, blanks and _ . : / = + - @ (got 'te*m')"),
+    ("server.tags", {"team": "a\nb"}, "must be letters, digits, blanks and _ . : / = + - @"),
+    ("server.tags", {"team": "x" * 257}, "must have at most 256 characters"),
+    ("server.address", "203.0.113.7", "is not a setting (got 'address')"),
+    ("server.bastion.address", "a b", "must be a host's name or IP address"),
+    ("dns", "example.com", "must be a group of settings"),
+    ("dns.kind", "cloudflare", "must be 'none' or 'route53' (got 'cloudflare')"),
+    ("dns.zone", "example", "must be the name of a hosted zone, in lower case"),
+    ("dns.zone", "Example.com", "must be the name of a hosted zone, in lower case"),
+    ("dns.caa", ["Let's Encrypt"], "dns.caa[0]: must be the name that an authority gives itself"),
+    ("dns.health_check", "yes", "must be true or false (got 'yes')"),
+    ("balancer", True, "must be a group of settings"),
+    ("balancer.certificate", "shop.pem", "must be the ARN of a certificate of AWS Certificate Manager"),
+    ("balancer.drain", 3601, "must be from 0 to 3600 seconds (got 3601)"),
+    ("database", "rds", "must be a group of settings"),
+    ("database.kind", "aurora", "must be 'none' or 'rds' (got 'aurora')"),
+    ("database.engine", "mariadb", "must be 'postgresql' or 'mysql' (got 'mariadb')"),
+    ("database.version", 17, "must be text, and YAML reads this as a number (got 17): write it in quotes"),
+    ("database.version", "latest", "must be a version number"),
+    ("database.instance_class", "t4g.micro", "must be a class of RDS (got 't4g.micro'): write it such as db.t4g.micro"),
+    ("database.storage", 10, "must be from 20 to 65536 GiB (got 10)"),
+    ("database.storage_limit", 10, "must be from 20 to 65536 GiB (got 10)"),
+    ("database.multi_az", "both", "must be true or false (got 'both')"),
+    ("database.backup_days", 0, "must be from 1 to 35 days (got 0)"),
+    ("database.name", "my-shop", "must begin with a letter and hold a-z, 0-9 and _ only, at most 63"),
+    ("database.driver", "psycopg[c]", "must be the name of a driver"),
+    ("database.variable", "DATABASE-URL", "must be letters, digits and _, not start with a digit"),
+    ("database.variable", "PATH", "is a name that belongs to the host (got 'PATH')"),
+    ("database.restore_from", "a snapshot", "must be the name or ARN of a snapshot of RDS"),
+    ("redis", "elasticache", "must be a group of settings"),
+    ("redis.kind", "redis", "must be 'none' or 'elasticache' (got 'redis')"),
+    ("redis.engine", "memcached", "must be 'valkey' or 'redis' (got 'memcached')"),
+    ("redis.version", 8.0, "must be text, and YAML reads this as a number (got 8.0): write it in quotes"),
+    ("redis.node_type", "t4g.micro", "must be a type of ElastiCache (got 't4g.micro'): write it such as cache.t4g"),
+    ("redis.replicas", 6, "must be from 0 to 5 (got 6)"),
+    ("redis.variable", "HOME", "is a name that belongs to the host (got 'HOME')"),
+    ("media", "s3", "must be a group of settings"),
+    ("media.kind", "gcs", "must be 'local', 's3' or 'none' (got 'gcs')"),
+    ("media.variable", "FLASKHOST_BUCKET", "is a name that flaskhost sets itself"),
+    ("media.cors_origins", ["https://example.com/"], "must be the origin of a page: scheme and host, without path"),
+    ("media.cors_origins", ["*"], "must be the origin of a page: scheme and host, without path"),
+    ("media.keep_versions", 0, "must be from 1 to 3650 days (got 0)"),
+]
+
+
+def on_aws(place: str, value: Any) -> dict[str, Any]:
+    """Return a configuration with a value put in, whose kinds are those that have this setting."""
+    config = copy.deepcopy(ON_AWS)
+    if place.startswith("dns."):
+        config["dns"] = {"kind": "route53", "zone": "example.com"}
+    if place.startswith("balancer."):
+        config["server"]["count"], config["media"] = 2, {"kind": "none"}
+    if place.endswith(("vpc", "subnets")):
+        subnet = "subnet-0a1b2c3d4e5f60718"
+        config["server"]["network"] = {"kind": "given", "vpc": "vpc-0a1b2c3d4e5f60718", "public_subnets": [subnet]}
+    return at_place(config, place, value)
+
+
+@pytest.mark.parametrize(("place", "value", "words"), WRONG_ON_AWS)
+def test_a_wrong_setting_for_aws_is_named(place: str, value: Any, words: str) -> None:
+    """Promise: one line says where, what, and what to do, before AWS is asked for anything."""
+    lines = problems(on_aws(place, value), region=REGION)
+    (line,) = [line for line in lines if words in line]
+    assert line.startswith(f"flaskhost:{place}")
+    assert " (got " in line
+    assert "): " in line
+    assert line.isprintable()
+
+
+GOOD_ON_AWS: list[tuple[str, Any]] = [
+    ("server.instance_type", "u-6tb1.56xlarge"),
+    ("server.instance_type", "m7i-flex.large"),
+    ("server.count", 1),
+    ("server.ubuntu", "22.04"),
+    ("server.ami", "ami-0a1b2c3d"),
+    ("server.rebuild", "2026-12"),
+    ("server.zone", "us-gov-west-1a"),
+    ("server.network.kind", "default"),
+    ("server.network.cidr", "172.31.0.0/20"),
+    ("server.network.zones", ["eu-central-1a", "eu-central-1c"]),
+    ("server.allow_ssh_from", ["10.0.0.0/8", "2001::/16"]),
+    ("server.snapshots", 0),
+    ("server.tags", {"cost center": "shop/eu = 7 + x@example.com", "empty": ""}),
+    ("dns.caa", ["letsencrypt.org"]),
+    ("database.variable", "SQLALCHEMY_DATABASE_URI"),
+    ("database.version", "8.4.3"),
+    ("database.restore_from", "rds:shop-2026-11-20-03-10"),
+    ("database.restore_from", "arn:aws-cn:rds:cn-north-1:123456789012:snapshot:before-2-0"),
+    ("media.cors_origins", ["https://www.example.com", "http://localhost:5000"]),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), GOOD_ON_AWS)
+def test_what_people_write_for_aws_is_kept_exactly(place: str, value: Any) -> None:
+    """Promise: a value that is accepted reaches AWS as it was written."""
+    found: Any = load(on_aws(place, value), region=REGION).model_dump(mode="json")
+    for name in place.split("."):
+        found = found[name]
+    assert found == value
 
 
 def at_place(config: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -834,7 +1000,7 @@ def test_a_maintenance_page_is_refused_in_development_mode() -> None:
 
 def test_every_setting_is_wrong_at_least_once_in_these_tables() -> None:
     """Promise: a setting that is added gets its wrong value here."""
-    tables = (*WRONG, *WRONG_FROM_REPOSITORY, *WRONG_EXISTING, *WRONG_SEVERAL)
+    tables = (*WRONG, *WRONG_FROM_REPOSITORY, *WRONG_EXISTING, *WRONG_SEVERAL, *WRONG_ON_AWS)
     tried = {re.sub(r"\[\d+\]", "", place) for place, _, _ in tables}
     inside = {f"web.{name}.{field}" for name in ("static", "media") for field in ("url", "expires")}
     assert {written(place) for place in KNOWN} - tried - inside == {"app.health"}
@@ -981,6 +1147,29 @@ def test_every_setting_is_described_in_a_sentence(group: type[settings.Group]) -
         assert description.endswith("."), name
 
 
+ALL_OF_AWS: dict[str, Any] = {
+    **ON_AWS,
+    "server": {
+        "kind": "aws",
+        "count": 2,
+        "ssh": "ssm",
+        "network": {
+            "kind": "given",
+            "vpc": "vpc-0a1b2c3d4e5f60718",
+            "public_subnets": ["subnet-0a1b2c3d4e5f60718"],
+            "private_subnets": ["subnet-0a1b2c3d4e5f60719"],
+            "zones": ["eu-central-1a"],
+        },
+        "zone": "eu-central-1c",
+    },
+    "dns": {"kind": "route53", "zone": "example.org", "caa": ["letsencrypt.org"]},
+    "database": {"kind": "rds", "variable": "URL"},
+    "redis": {"kind": "elasticache", "variable": "URL"},
+    "media": {"kind": "s3", "variable": "URL"},
+    "env": {"URL": "redis://localhost"},
+}
+"""Every part of AWS, with something wrong in each: a rule between settings has much to look at."""
+
 # A busy machine is slower than the deadline of 0.2 s that Hypothesis has.
 unhurried = hypothesis_settings(deadline=None)
 
@@ -993,12 +1182,19 @@ PLACES = st.sampled_from([written(place) for place in KNOWN if place[0] not in (
 
 
 @unhurried
-@given(base=st.sampled_from([FROM_REPOSITORY, EXISTING]), place=PLACES, value=JSON)
+@given(base=st.sampled_from([FROM_REPOSITORY, EXISTING, ON_AWS, ALL_OF_AWS]), place=PLACES, value=JSON)
 @example(FROM_REPOSITORY, "web.domains", ["\x1f\xa0"])
+@example(ALL_OF_AWS, "web.domains", ["\x1f\xa0"])
+@example(ALL_OF_AWS, "server.count", "\xb2")
+@example(ALL_OF_AWS, "server.network.zones", 5)
+@example(ALL_OF_AWS, "server.network.public_subnets", 5)
+@example(ALL_OF_AWS, "database.kind", "\x1f")
+@example(ALL_OF_AWS, "redis.kind", ["\x1f"])
+@example(ALL_OF_AWS, "dns.caa", 5)
 def test_any_value_anywhere_is_accepted_or_explained(base: dict[str, Any], place: str, value: Any) -> None:
     """Promise: no configuration ends in a traceback, and each problem is one printable line."""
     try:
-        load(changed(base, place, value))
+        load(changed(base, place, value), region=REGION)
     except settings.ConfigurationError as error:
         lines = [str(problem) for problem in error.problems]
         assert lines
