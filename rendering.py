@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 import document
-from settings import LocalServer, RepositorySource
+from settings import AwsServer, LocalServer, RepositorySource
 from settings.rules import EVERYONE, database_kind
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ STOP_MARGIN_SECONDS = 10
 # What Nginx takes by itself: a name and its length lie in a bucket of a cache line, 64 bytes (ngx_hash_init).
 LONGEST_NAME = 46
 MANY_NAMES = 32
+# What a load balancer may ask from: private and link-local addresses (RFC 1918, RFC 6598, RFC 4193).
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+DATA_LABEL = "flaskhost-data"
+# What outlives a machine, and so lies on its data volume: of the application's folder.
+KEPT_FOLDERS = ("shared", "backups")
 # What a value between double quotes needs a backslash for.
 ESCAPED = {ord(character): f"\\{character}" for character in '\\"$`'}
 
@@ -65,6 +70,14 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"python": repr, "quoted": quoted, "word": word, "regex": re.escape}
     return environment
+
+
+def mount_unit(path: str) -> str:
+    """Return the name of the unit that mounts something there (systemd.unit(5), "String Escaping")."""
+    escaped = "-".join(
+        re.sub(r"[^A-Za-z0-9:_.]", lambda found: f"\\x{ord(found[0]):02x}", part) for part in path.strip("/").split("/")
+    )
+    return f"{escaped}.mount"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +113,7 @@ class Plan:
         release: the release's identity: SHA-256, in hex, of all that makes it.
         url: where a visitor reaches the application.
         archive: where the code is uploaded to; None where the server fetches it.
+        volume: mounts the data volume; empty where there is none.
         environment: the only document with secrets in it; it depends on them and on nothing else of the release.
         site: empty in development mode, which has no Nginx.
         teardown: what claims the application on its host and removes it at the end; empty where the host goes as well.
@@ -110,6 +124,7 @@ class Plan:
     release: str
     url: str
     archive: str | None
+    volume: str
     base: str
     site: str
     environment: str = field(repr=False)
@@ -124,6 +139,13 @@ def places(settings: Settings) -> list[Place]:
     server = settings.server
     if isinstance(server, LocalServer):
         return [Place()]
+    if isinstance(server, AwsServer):
+        number, *further = server.labels
+        alone = not further
+        return [
+            Place(label="" if alone else number, former=number if alone else ""),
+            *(Place(label=label, is_first=False) for label in further),
+        ]
     if len(server.hosts) == 1:
         return [Place(former=host.label, host_key=host.host_key) for host in server.hosts]
     first, *others = server.hosts
@@ -161,7 +183,7 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
     repairs = {} if place.repairs is None else {"repairs": place.repairs}
     networks = {"networks": list(app.development.allowed_networks)} if development else {}
     release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
-    host = web.domains[0].replace("*.", "www.", 1) if web.domains else settings.server.public_name
+    host = first_name(settings)
     scheme, port = ("https", _port(settings)) if web.https else ("http", _plain_port(settings))
     health = {
         "scheme": scheme,
@@ -173,6 +195,7 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
     else:
         health["warm_up"] = list(app.health.warm_up)
     steps = {
+        "volume": _volume(settings, place),
         "base": _base(settings, place),
         "site": "" if development else _site(settings, {**host_name, **repairs}),
         "environment": document.write(
@@ -241,6 +264,12 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
     )
 
 
+def first_name(settings: Settings) -> str:
+    """Return a name by which visitors reach the site."""
+    domains = settings.web.domains
+    return domains[0].replace("*.", "www.", 1) if domains else settings.server.public_name
+
+
 def _watch(settings: Settings) -> dict[str, Any]:
     """Return what makes a release go back; in development there is no release before that could serve."""
     return {} if settings.app.mode == "development" else {"watch": settings.app.watch.model_dump()}
@@ -296,7 +325,7 @@ def _base(settings: Settings, place: Place) -> str:
     values: dict[str, Any] = {
         "root": settings.layout.root,
         "stack": f"flaskhost/{settings.stack}",
-        "packages": [*app.packages, *_dump_packages(settings)],
+        "packages": [*app.packages, *_dump_packages(settings), *_cloud_packages(settings)],
         "compiler": app.compiler,
         "user": _user(settings),
         "tcp_port": app.tcp_port,
@@ -315,15 +344,74 @@ def _base(settings: Settings, place: Place) -> str:
 
 def _dump_packages(settings: Settings) -> list[str]:
     """Return the packages with which the host takes dumps of the application's database."""
-    kind = database_kind({**settings.env, **settings.secrets})
+    managed = settings.database.engine if settings.database.kind == "rds" else None
+    kind = managed or database_kind({**settings.env, **settings.secrets})
     named = DUMP_PACKAGES.get(kind or "", []) if settings.app.backup_before_migrate else []
     return [name for name in named if name not in settings.app.packages]
+
+
+def _cloud_packages(settings: Settings) -> list[str]:
+    """Return the packages with which the host asks AWS for secrets."""
+    return ["python3-boto3"] if settings.database.kind == "rds" else []
+
+
+def _volume(settings: Settings, place: Place) -> str:
+    """Return what mounts the data volume, which the first machine on AWS has."""
+    server, home = settings.server, _home(settings)
+    if not isinstance(server, AwsServer) or not place.is_first:
+        return ""
+    files = {"/etc/systemd/system/data.mount": _render("etc/systemd/system/data.mount.j2", label=DATA_LABEL)}
+    for folder in KEPT_FOLDERS:
+        what, where = f"/data/{settings.app.name}/{folder}", f"{home}/{folder}"
+        unit = f"/etc/systemd/system/{mount_unit(where)}"
+        files[unit] = _render("etc/systemd/system/bind.mount.j2", app=settings.app.name, what=what, where=where)
+    values = {"root": settings.layout.root, "label": DATA_LABEL, "size": server.data_volume}
+    return document.write("volume", settings.app.name, values, files)
+
+
+def user_data(host_private: str, host_public: str) -> str:
+    """Return what a machine on AWS is told at its first boot (cloud-init's cloud-config); as secret as the key."""
+    return _render("var/lib/cloud/instance/user-data.txt.j2", host_private=host_private, host_public=host_public)
+
+
+def connections(
+    settings: Settings, region: str, values: Mapping[str, str], secrets: Mapping[str, Mapping[str, str]]
+) -> str:
+    """Return what tells a host how its application reaches database, Redis and bucket.
+
+    It is the one document with something in it that is known only when AWS has made it, and nothing secret: a password
+    is asked for by the host.
+
+    Args:
+        settings: the stack's settings.
+        region: of AWS.
+        values: variables that are whole.
+        secrets: variables that lack a user's name and password: the secret that has them, and the URL around them.
+    """
+    app = settings.app.name
+    units = [f"connections.{kind}" for kind in ("service", "timer")] if secrets else []
+    files = {
+        f"/etc/systemd/system/{app}-{unit}": _render(f"etc/systemd/system/app-{unit}.j2", app=app) for unit in units
+    }
+    content = {"region": region, "values": dict(sorted(values.items())), "secrets": dict(sorted(secrets.items()))}
+    return document.write("connections", app, content, files)
+
+
+def _mount(settings: Settings) -> str:
+    """Return the folder without which no unit of the application shall start; nothing where it is always there."""
+    return f"{_home(settings)}/shared" if isinstance(settings.server, AwsServer) else ""
 
 
 def _host_files(settings: Settings) -> dict[str, str]:
     """Return what belongs to the application and to no release of it: units, rotation of logs, its user's profile."""
     app, home = settings.app, _home(settings)
-    values = {"app": app.name, "home": home, "user": _user(settings), "port": app.tcp_port}
+    values = {
+        "app": app.name,
+        "home": home,
+        "user": _user(settings),
+        "port": app.tcp_port,
+        "mount": _mount(settings),
+    }
     profile = {f"{home}/.profile": _render("srv/app/.profile.j2", **values)}
     if app.mode == "development":
         # Its unit comes with each release.
@@ -349,7 +437,9 @@ def _teardown(settings: Settings, place: Place) -> str:
 
 
 def _site(settings: Settings, about: Mapping[str, Any]) -> str:
-    app, web = settings.app, settings.web
+    app, server = settings.app, settings.server
+    web = settings.web if settings.media.kind == "local" else settings.web.model_copy(update={"media": None})
+    behind_balancer = isinstance(server, AwsServer) and server.has_balancer
     text = _render(
         "etc/nginx/sites-available/app.j2",
         app=app.name,
@@ -358,6 +448,9 @@ def _site(settings: Settings, about: Mapping[str, Any]) -> str:
         names=" ".join(web.domains) or "_",
         default="" if web.domains else " default_server",
         port=_port(settings),
+        plain_port=_plain_port(settings),
+        asked={"path": app.health.path, "host": first_name(settings)} if behind_balancer else None,
+        private_networks=PRIVATE_NETWORKS,
     )
     files = {
         f"/etc/nginx/sites-available/{app.name}": text,
@@ -367,9 +460,10 @@ def _site(settings: Settings, about: Mapping[str, Any]) -> str:
             for name in ("flaskhost-default", "flaskhost-default-tls")
         },
     }
-    if len(web.domains) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in web.domains):
+    names = [*web.domains, *web.redirects]
+    if len(names) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in names):
         files["/etc/nginx/conf.d/flaskhost-names.conf"] = _render("etc/nginx/conf.d/flaskhost-names.conf.j2")
-    return document.write("site", app.name, {"https": web.https, "domains": list(web.domains), **about}, files)
+    return document.write("site", app.name, {"https": web.https, "domains": names, **about}, files)
 
 
 def _release_files(settings: Settings) -> dict[str, str]:
@@ -383,6 +477,7 @@ def _release_files(settings: Settings) -> dict[str, str]:
         "user": _user(settings),
         "gunicorn": app.gunicorn,
         "stop_seconds": stop_seconds,
+        "mount": _mount(settings),
     }
     names = ("gunicorn.conf.py", "gunicorn.service", "gunicorn.socket")
     files = {name: _render(f"srv/app/config/{name}.j2", **values) for name in names}

@@ -3,7 +3,8 @@
 `flaskhost STEP APP < documents` is what `pulumi up` calls; `flaskhost status|releases [--json] APP`,
 `flaskhost rollback APP [VERSION|DIGEST]`, `flaskhost restore APP FILE`, `flaskhost maintenance --end APP` and
 `flaskhost repair|remove APP` are for people; `flaskhost start|reload|fence APP` is what `<app>.service` calls,
-`flaskhost settle APP` what the unit of a step calls when it ends; `flaskhost sync|log APP` is what `make dev` talks to.
+`flaskhost settle APP` what the unit of a step calls when it ends, `flaskhost refresh APP` what a timer calls on AWS;
+`flaskhost sync|log APP` is what `make dev` talks to.
 `flaskhost --sudo STEP APP` is the same step, called by a user who may become root.
 """
 
@@ -40,13 +41,16 @@ def _verb(name: str) -> transient.Load:
     return load
 
 
-UP = {verb: _verb(verb) for verb in ("base", "site", "environment", "prepare", "stage", "switch", "teardown")}
+# Of a server on AWS only.
+OF_AWS = ("volume", "connections")
+UP = {verb: _verb(verb) for verb in ("base", "site", "environment", "prepare", "stage", "switch", "teardown", *OF_AWS)}
 BY_HAND = {verb: _verb(verb) for verb in ("rollback", "restore")}
 UNIT: Dict[str, Callable[[str], None]] = {
     "start": lambda app: _of("verbs.umbrella").start(app),
     "reload": lambda app: _of("verbs.umbrella").reload(app),
     "repair": lambda app: _of("verbs.umbrella").repair(app),
     "settle": lambda app: _of("maintenance").ended(app),
+    "refresh": lambda app: _of("verbs.connections").refresh(app),
     "fence": lambda app: _of("verbs.development").raise_fence(app),
     "sync": lambda app: _of("verbs.sync").serve(app),
     "log": lambda app: _of("verbs.sync").log(app),

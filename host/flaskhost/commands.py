@@ -89,6 +89,8 @@ def as_application(  # noqa: PLR0913 - what a command is run with
             *(f"EnvironmentFile={file}" for file in _environment_files(paths, release)),
             "UMask=0027",
             f"SupplementaryGroups={paths.app}",
+            # Where data has a disk of its own: nothing migrates a database in the empty folder below it.
+            f"RequiresMountsFor={paths.shared}",
         ],
     )
     return timed(lambda: run(words, timeout=seconds + systemd.GRACE_SECONDS, check=False), seconds)

@@ -13,6 +13,8 @@ from flaskhost.shell import Failure
 SLOTS = ("blue", "green")
 # In development mode there is nothing to choose between: one place, one unit.
 DEVELOPMENT = "development"
+# Where a server on AWS has the disk of uploads and dumps: it outlives the machine.
+VOLUME = "/data"
 # What flaskhost makes below the application's folder. Where a folder is not named, all in it is flaskhost's.
 MADE = {
     "": r"active|app|venv|config|releases|venvs|static|slots|run|shared|repo\.git|backups|releases\.log|incidents"
@@ -21,7 +23,7 @@ MADE = {
     "static": r"[0-9a-f]{64}|earlier",
     "releases": r"\d{4}-\d\d-\d\d-\d{6}-.+-[0-9a-f]{8}|\.sync-.+",
     "backups": r"\d{4}-\d\d-\d\d-\d{6}-.+|\..+",
-    "shared": r"\.env|\.env\.dev|static|media|data|logs",
+    "shared": r"\.env|\.env\.dev|\.revisions|static|media|data|logs",
 }
 
 
@@ -48,6 +50,7 @@ class Layout:
         self.units = self.at("/etc/systemd/system")
         self.etc = self.at(f"/etc/flaskhost/{app}")
         self.environments = self.etc / "environments"
+        self.connections = self.etc / "connections.env"
         self.state = self.at(f"/run/flaskhost/{app}")
 
     @property

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from flaskhost import packages, releases, systemd, wanted
-from flaskhost.files import directory, write
+from flaskhost.files import directory, remove, write
 from flaskhost.layout import Layout
 
 # Of a longer file only the digest is kept: nobody reads such a difference.
@@ -25,7 +25,7 @@ RELEASE = "release"
 """The part about the active release."""
 RUNNING = ("active", "activating", "reloading")
 # Drop-ins for all units of a kind are the distribution's or the container's (systemd.unit(5), "type.d").
-FOR_ALL = ("service.d", "socket.d", "timer.d")
+FOR_ALL = ("service.d", "socket.d", "timer.d", "mount.d")
 
 
 class Difference(NamedTuple):
@@ -75,6 +75,11 @@ def recall(paths: Layout, part: str) -> Dict[str, Any]:
     except FileNotFoundError:
         return {}
     return found
+
+
+def forget(paths: Layout, part: str) -> None:
+    """Have a part not looked at any more: what it was about is gone."""
+    remove(_folder(paths) / f"{part}.json")
 
 
 def _folder(paths: Layout) -> Path:

@@ -6,6 +6,8 @@ The files say which revisions there are (`revisions`), the tool alone knows wher
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -38,6 +40,8 @@ FRESH_SECONDS = 60
 MOST_REVISIONS = 20
 MOST_LINES = 60
 SQL = "migrations.sql"
+# On a disk that outlives the machine: the releases that brought a revision do not.
+BROUGHT = ".revisions"
 
 
 class Change(NamedTuple):
@@ -113,6 +117,7 @@ def migrate(paths: Layout, release: releases.Release, progress: Progress) -> Non
         _go_back(paths, release, look.unknown, progress)
     elif look and tool.graph and not tool.graph.pending(look.current):
         progress.say(f"migrations: the database is at {_named(look)}, nothing to run")
+        _note(release, look)
         release.update(migrated=releases.stamp(), revision=list(look.current), seen=None)
     else:
         _upgrade(paths, release, tool, look, progress)
@@ -226,6 +231,7 @@ def _apply(
 
 def _settled(release: releases.Release, before: Optional[Look], after: Optional[Look]) -> None:
     """Remember that the database is as the release wants it, and how it came there."""
+    _note(release, after)
     release.update(
         migrated=releases.stamp(),
         revision_before=list(before.current) if before else None,
@@ -271,7 +277,14 @@ def _go_back(paths: Layout, release: releases.Release, revision: str, progress: 
         Failure: no release on this host has it, the stack refuses, or the way down failed.
     """
     newer, way = _brought_by(paths, revision), _wishes(release)["way_back"]
-    if newer is None:
+    label = newer.label if newer else _noted(paths).get(revision)
+    if label and newer is None and way == DOWNGRADE:
+        raise Failure(
+            f"flaskhost:app.way_back: is downgrade, and the scripts of {label}, which brought {revision}, are not on "
+            f"this machine: deploy that version once, or set way_back: keep. Nothing was changed, "
+            f"{maintenance.serving(paths)}"
+        )
+    if label is None:
         release.update(failed=releases.stamp(), seen=None)
         raise Failure(
             f"the migrations failed: the database is at {revision}, and no release on this host has that revision: "
@@ -280,16 +293,33 @@ def _go_back(paths: Layout, release: releases.Release, revision: str, progress: 
         )
     if way == KEEP:
         # The older code lives with the newer schema, which stays.
-        progress.say(f"migrations: the database is at {revision}, which {newer.label} brought; it stays there")
+        progress.say(f"migrations: the database is at {revision}, which {label} brought; it stays there")
         release.update(migrated=releases.stamp(), seen=None)
     elif way == REFUSE:
         raise Failure(
-            f"flaskhost:app.way_back: is refuse, and the database is at {revision}, which {newer.label} brought and "
+            f"flaskhost:app.way_back: is refuse, and the database is at {revision}, which {label} brought and "
             f"{release.label} does not have: write a release that takes the change back, or set way_back to keep or "
             f"downgrade. Nothing was changed, {maintenance.serving(paths)}"
         )
-    else:
+    elif newer:
         _downgrade(paths, release, newer, revision, progress)
+
+
+def _note(release: releases.Release, look: Optional[Look]) -> None:
+    """Write down which release brought the database to where it is, for a machine that will have the data alone."""
+    paths = release.layout
+    if look is None or not os.path.ismount(paths.shared):
+        return
+    known = {**_noted(paths), **dict.fromkeys(look.current, release.label)}
+    write(paths.shared / BROUGHT, json.dumps(known, indent=1, sort_keys=True) + "\n", mode=0o640, group=paths.app)
+
+
+def _noted(paths: Layout) -> Dict[str, str]:
+    """Return which release brought a revision, by revision, as it was written down."""
+    try:
+        return dict(json.loads((paths.shared / BROUGHT).read_text()))
+    except (OSError, ValueError):
+        return {}
 
 
 def _downgrade(

@@ -37,7 +37,7 @@ CHECKS = ("health", "watch")
 # through the pointer; for the command of an ended try, and for its own.
 TIMES = 3
 # Their documents do not say how a release is to start: `stage` has kept that on the host.
-STARTING = ("switch", "rollback", "restore")
+STARTING = ("connections", "switch", "rollback", "restore")
 # Nothing waits for a graceful end of a killed verb. With cgroup v1 in a container systemd does not hear that its last
 # process is gone, and whoever follows it would wait for the default of 90 s.
 STOP_SECONDS = 5

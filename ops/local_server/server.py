@@ -9,14 +9,13 @@ import io
 import json
 import re
 import socket
-import subprocess
 import tarfile
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops.keys import pairs
 from ops.local_server import image as images
 from ops.local_server.engine import Engine, ServerError, choose, create_words, find, remove_words, say
 
@@ -94,22 +93,7 @@ class Spec:
 
 def keys() -> dict[str, str]:
     """A new pair of Ed25519 keys for the host and one for the login, in OpenSSH's form."""
-    made = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("host", "login"):
-            file = Path(folder) / name
-            try:
-                subprocess.run(
-                    ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(file)],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    check=True,
-                )
-            except FileNotFoundError as error:
-                raise ServerError("ssh-keygen is missing: install OpenSSH's client (package openssh-client)") from error
-            made[f"{name}_private"] = file.read_text()
-            made[f"{name}_public"] = " ".join(file.with_suffix(".pub").read_text().split()[:2])
-    return made
+    return pairs()
 
 
 def create(asked: Mapping[str, Any]) -> dict[str, str]:

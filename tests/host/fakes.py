@@ -2,7 +2,7 @@
 
 `systemctl` knows which units are active and enabled, `systemd-run` runs what it is given (in the background and
 without its caller, where it is a unit of its own), `dpkg-query` and `apt-get` know packages, `getent` and `useradd`
-accounts. A file of the name that a script asks for makes it behave otherwise.
+accounts, `blkid` and `mkfs.ext4` disks. A file of the name that a script asks for makes it behave otherwise.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ show)
 start|restart) for unit; do case $unit in -*) ;; *) : > "$FAKES/active/$unit" ;; esac; done ;;
 stop) for unit; do case $unit in -*) ;; *) rm -f "$FAKES/active/$unit" ;; esac; done ;;
 enable) for unit; do case $unit in -*) ;; *) : > "$FAKES/enabled/$unit" ;; esac; done ;;
+disable) for unit; do case $unit in -*) ;; *) rm -f "$FAKES/enabled/$unit" ;; esac; done ;;
 esac
 """
 SYSTEMD_RUN = """
@@ -151,6 +152,18 @@ group) [ -e "$FAKES/group-$2" ] ;;
 *) cat "$FAKES/passwd-$2" 2>/dev/null || grep -qx "$2" "$FAKES/accounts" ;;
 esac
 """
+# A disk is a file that says what is on it: BYTES, and of a file system TYPE, LABEL and FS_BYTES, or PTTYPE. What only
+# wipefs sees is TRACE.
+DISK = """
+for last; do :; done
+[ -e "$last" ] || { echo "error: $last: No such file or directory"; exit 2; }
+value() { sed -n "s/^$1=//p" "$last"; }
+"""
+BLKID = f'{DISK}grep -q "^[PT]*TYPE=" "$last" || exit 2; echo "DEVNAME=$last"; grep -v "BYTES=" "$last"\n'
+WIPEFS = f'{DISK}echo "# offset,uuid,label,type"; [ -z "$(value TRACE)" ] || echo "0x0,,,$(value TRACE)"\n'
+MKFS = f'{DISK}printf "TYPE=ext4\\nLABEL=$3\\nFS_BYTES=$(value BYTES)\\n" >> "$last"\n'
+RESIZE = f'{DISK}sed -i "s/^FS_BYTES=.*/FS_BYTES=$(value BYTES)/" "$last"\n'
+DUMP = f'{DISK}echo "Block count:   $(($(value FS_BYTES) / 4096))"; echo "Block size:    4096"\n'
 GPG = 'cat "$FAKES/gpg" 2>/dev/null || :\n'
 SCRIPTS = {
     "systemctl": SYSTEMCTL,
@@ -171,6 +184,14 @@ SCRIPTS = {
     "journalctl": 'cat "$FAKES/journal" 2>/dev/null || :\n',
     "uv": f"POETRY='{POETRY}'\nFLASK=$(cat <<'EOF'\n{FLASK}\nEOF\n)\n{UV}",
     "gpg": GPG,
+    "blkid": BLKID,
+    "wipefs": WIPEFS,
+    "mkfs.ext4": MKFS,
+    "resize2fs": RESIZE,
+    "dumpe2fs": DUMP,
+    "e2fsck": 'exit $(cat "$FAKES/e2fsck" 2>/dev/null || echo 0)\n',
+    "blockdev": f"{DISK}value BYTES\n",
+    "udevadm": 'cat "$FAKES/udevadm" 2>/dev/null | sh || :\n',
 }
 NOTE = '#!/bin/sh\nprintf "%s\\n" "${0##*/} $*" >> "$FAKES/calls"\n'
 

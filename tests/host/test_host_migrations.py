@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -375,6 +377,34 @@ def test_a_revision_that_nobody_knows_is_an_error(served: Server) -> None:
     served.set("database", "77aa")
     with pytest.raises(Failure, match="the database is at 77aa, and no release on this host has that revision"):
         deploy(served, NEW)
+
+
+def test_a_new_machine_that_has_the_data_alone_knows_who_brought_a_revision(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: the release that migrated is gone with the old machine, and the older one that serves comes up again."""
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == served.paths.shared)
+    newer = deploy(served, NEW)
+    # As on a machine that was replaced: what is shared lies on the disk that outlives it, releases do not.
+    lost = releases.read(served.paths, newer)
+    shutil.rmtree(lost.source)
+    lost.update(prepared=False)
+    deploy(served, OLD, env__TITLE="other")
+    assert f"the database is at 0002, which {lost.label} brought; it stays there" in served.said.getvalue()
+
+
+def test_a_downgrade_without_the_scripts_says_which_version_has_them(served: Server) -> None:
+    """Promise: nothing is changed, and the next step is named."""
+    (served.paths.shared / ".revisions").write_text('{"77aa": "v9 (12345678)"}')
+    served.set("database", "77aa")
+    with pytest.raises(Failure, match=r"the scripts of v9 \(12345678\), which brought 77aa, are not on this machine"):
+        deploy(served, NEW, app__way_back="downgrade")
+
+
+def test_nothing_is_noted_where_nothing_outlives_the_machine(served: Server) -> None:
+    """Promise: what its releases say is enough there."""
+    deploy(served, NEW)
+    assert not (served.paths.shared / ".revisions").exists()
 
 
 def live(server: Server) -> Path:

@@ -48,6 +48,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "app__jobs": {"cleanup": {"command": "flask cleanup", "schedule": "daily"}},
     },
     "no environment": {"env": {}, "secrets": {}},
+    "one machine on AWS": scenario.ON_AWS,
+    "several machines on AWS": scenario.SEVERAL,
 }
 OFFICE = {
     "server": {"kind": "existing", "address": "203.0.113.10", "host_key": scenario.HOST_KEY},
@@ -66,7 +68,9 @@ Files = dict[str, str]
 def rendered(**changes: Any) -> Files:
     """Return every file of every document of a scenario."""
     plan = scenario.plan(**changes)
-    texts = [plan.base, plan.site, plan.environment, plan.prepare, plan.stage, plan.switch]
+    texts = [plan.volume, plan.base, plan.site, plan.environment, plan.prepare, plan.stage, plan.switch]
+    if plan.volume:
+        texts.append(rendering.connections(scenario.of(**changes), scenario.REGION, {}, {"DATABASE_URL": {}}))
     return {name: text for one in texts if one for name, text in reader.parse(one).files.items() if name != "uv.txt"}
 
 
@@ -83,7 +87,7 @@ def test_the_first_line_of_every_file_says_which_template_made_it(changes: dict[
         found = re.fullmatch(r"# made by flaskhost from (templates/\S+\.j2); edits here .*", text.split("\n")[0])
         assert found, name
         assert (rendering.ROOT / found[1]).is_file(), name
-        stem = re.sub("^(process|job)[.]", f"{Path(name).stem}.", Path(found[1]).name.removesuffix(".j2"))
+        stem = re.sub("^(process|job|bind)[.]", f"{Path(name).stem}.", Path(found[1]).name.removesuffix(".j2"))
         assert stem.replace("app", "guestbook") in (Path(name).name, f"{Path(name).name}.conf")
         assert OURS in text.split("\n")[0]
 
@@ -93,6 +97,8 @@ def test_no_template_is_left_over() -> None:
     used = {
         text.split(" from ")[1].split(";")[0] for changes in EVERY.values() for text in rendered(**changes).values()
     }
+    # It is in no document: the machine reads it before anybody logs in.
+    used.add("templates/var/lib/cloud/instance/user-data.txt.j2")
     assert used == {str(path.relative_to(rendering.ROOT)) for path in TEMPLATES}
 
 
@@ -106,7 +112,9 @@ def test_no_part_of_templates_is_left_over() -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_the_first_line_of_a_template_names_the_template_itself(path: Path) -> None:
     """Promise: the name in the first line is right, also after a template was moved."""
-    assert f"from {path.relative_to(rendering.ROOT)};" in path.read_text().split("\n")[0]
+    # By its first line cloud-init knows what the text is.
+    first = path.read_text().removeprefix("#cloud-config\n").split("\n")[0]
+    assert f"from {path.relative_to(rendering.ROOT)};" in first
 
 
 @pytest.mark.parametrize("path", [path for path in TEMPLATES if "{{" in path.read_text()], ids=lambda path: path.name)

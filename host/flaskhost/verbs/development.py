@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from flaskhost import commands, envfile, fence, health, layout, locks, migrations, releases, slots, systemd
+from flaskhost import commands, connections, envfile, fence, health, layout, locks, migrations, releases, slots, systemd
 from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.retention import prune
@@ -31,6 +31,7 @@ def stage(asked: Document, progress: Progress) -> Dict[str, Any]:
     with locks.application(paths, f"stage {asked['release'][:8]}", progress):
         release = releases.prepared(paths, asked["release"])
         remember(release, asked)
+        connections.compose(paths, release)
         migrations.migrate(paths, release, progress)
         commands.on_release(paths, release, release.wishes, progress)
     return {"release": release.digest}
@@ -116,7 +117,8 @@ def _run(paths: layout.Layout, release: releases.Release, progress: Progress) ->
     if not fenced:
         fence.remove(paths.app)
     was = (releases.in_slot(paths, PLACE), (paths.units / unit).exists())
-    changed = slots.links(paths, PLACE, release) or was != (release.digest, True)
+    altered = release.facts.get("altered") == PLACE
+    changed = slots.links(paths, PLACE, release) or was != (release.digest, True) or altered
     slots.point(paths, PLACE)
     slots.install(paths, release, {unit: "flask.service"})
     if not systemd.is_enabled(unit):
@@ -132,6 +134,8 @@ def _run(paths: layout.Layout, release: releases.Release, progress: Progress) ->
     systemd.systemctl("reset-failed", unit, check=False)
     # What becomes of it is told by its health, and why by its log.
     systemd.systemctl("restart", unit, check=False)
+    if altered:
+        release.update(altered=None)
 
 
 def _healthy(paths: layout.Layout, release: releases.Release, progress: Progress) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional
 from flaskhost import (
     builder,
     commands,
+    connections,
     dependencies,
     entry,
     envfile,
@@ -140,9 +141,10 @@ def _safe(version: str) -> str:
 def _configuration(paths: layout.Layout, release: releases.Release, asked: Document) -> None:
     folder = paths.config(release.digest)
     directory(folder, mode=0o750, group=asked.app)
-    texts = {**asked.files, "env": _environment(paths, asked)}
-    changed = [name for name, text in texts.items() if write(folder / name, text, mode=0o640, group=asked.app)]
+    _demand_environment(paths, asked)
+    changed = [name for name, text in asked.files.items() if write(folder / name, text, mode=0o640, group=asked.app)]
     release.update(environment=asked["environment"])
+    connections.compose(paths, release)
     slot = releases.slot_of(paths, release.digest)
     if changed and slot:
         # By hand, since the release's name is a digest of them all: what runs may have read it, and is started anew.
@@ -165,13 +167,11 @@ def _compare_environment(paths: layout.Layout, release: releases.Release, file: 
         example.compare(paths, release.source, file, there)
 
 
-def _environment(paths: layout.Layout, asked: Document) -> str:
-    try:
-        return (paths.environments / str(asked["environment"])).read_text()
-    except FileNotFoundError:
+def _demand_environment(paths: layout.Layout, asked: Document) -> None:
+    if not (paths.environments / str(asked["environment"])).exists():
         # Pulumi knows that it was sent, and does it again only when asked.
         again = f"pulumi up --replace '**::{asked.app}-environment'"
-        raise Failure(f"the environment of this release is missing on the host: send it again with `{again}`") from None
+        raise Failure(f"the environment of this release is missing on the host: send it again with `{again}`")
 
 
 def _remove_leftovers(paths: layout.Layout, release: releases.Release) -> None:

@@ -10,13 +10,10 @@ from flaskhost import envfile, layout, locks, releases, systemd, wanted
 from flaskhost.document import Document
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.verbs.switch import activate
-from flaskhost.watch import Limits
+from flaskhost.verbs.switch import NO_WATCH, activate
 
-# Who types this looks himself, and does not want to be taken back to what he has just left.
-NO_WATCH = Limits(seconds=0, requests=0, errors=100)
 # Steps of an `up` that end with another active release, or that such a step follows.
-STEPS = ("base", "site", "environment", "release", "prepare", "stage", "switch")
+STEPS = ("volume", "base", "connections", "site", "environment", "release", "prepare", "stage", "switch")
 POLL_SECONDS = 0.5
 # Between two steps of an `up` there is a login.
 BETWEEN_SECONDS = 3.0

@@ -6,7 +6,19 @@ import json
 import time
 from typing import Any, Dict
 
-from flaskhost import commands, envfile, layout, locks, maintenance, migrations, processes, releases, slots, systemd
+from flaskhost import (
+    commands,
+    connections,
+    envfile,
+    layout,
+    locks,
+    maintenance,
+    migrations,
+    processes,
+    releases,
+    slots,
+    systemd,
+)
 from flaskhost.document import Document
 from flaskhost.files import write
 from flaskhost.progress import Progress
@@ -45,6 +57,8 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
         Failure: it did not become healthy; the idle slot is stopped then, and the active one was never touched.
     """
     wishes = release.wishes
+    # An earlier release comes with the connections of now.
+    connections.compose(paths, release)
     active = paths.active_slot()
     at = slots.holding(paths, release)
     if at and systemd.is_active(layout.service(paths.app, at)):

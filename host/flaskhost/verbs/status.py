@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
-from flaskhost import incidents, layout, maintenance, processes, releases, systemd, transient, wanted
+from flaskhost import connections, incidents, layout, maintenance, processes, releases, systemd, transient, wanted
 
 # Of a process, and of a job.
 DETAILS = ("restarts", "last", "result", "next")
@@ -29,6 +29,7 @@ def status(app: str) -> Dict[str, Any]:
         "slots": slots,
         "processes": {unit: row for colour in paths.places for unit, row in processes.states(paths, colour).items()},
         "maintenance": maintenance.state(paths),
+        "connections": _connections(paths),
         "enabled": systemd.is_enabled(f"{app}.service"),
         "wanted": wanted.read(paths),
         "disagreement": wanted.disagreement(paths),
@@ -52,6 +53,8 @@ def told(found: Dict[str, Any]) -> str:
     if found["wanted"] and not found["disagreement"]:
         rows.append(("stack", "wants what serves"))
     rows += [("at work", step) for step in found["at_work"]]
+    if found["connections"]:
+        rows.append(("connections", _connected(found["connections"])))
     if found["maintenance"]:
         begun = "the database may have changed" if found["maintenance"]["begun"] else "the database is as it was"
         rows.append(("maintenance", f"the page stands since {_time(found['maintenance']['since'])} UTC: {begun}"))
@@ -64,6 +67,24 @@ def told(found: Dict[str, Any]) -> str:
         lines += ["", f"last incident: {_time(incident['time'])} UTC, {release} went back: {incident['why']}"]
         lines.append(f"  {incident['page']}")
     return "\n".join(lines)
+
+
+def _connections(paths: layout.Layout) -> Optional[Dict[str, Any]]:
+    """Return the names of what the application is connected to, and whether new values wait; no value of any."""
+    wish, waits = connections.wanted(paths), connections.waiting(paths)
+    if wish is None:
+        return None
+    return {
+        "variables": sorted(wish["values"]),
+        "secrets": sorted(wish["secrets"]),
+        "waiting": {name: waits[name] for name in ("since", "why")} if waits else None,
+    }
+
+
+def _connected(found: Dict[str, Any]) -> str:
+    names = ", ".join(sorted([*found["variables"], *found["secrets"]]))
+    waits = f"; new values wait: {found['waiting']['why']}" if found["waiting"] else ""
+    return names + waits
 
 
 def _by(row: Dict[str, Any]) -> str:

@@ -29,6 +29,9 @@ from flaskhost.verbs.stage import bring_up
 from flaskhost.watch import Limits, Watch, parse
 
 RESTART_SECONDS = 10.0
+# Who types a rollback looks himself, and does not want to be taken back to what he has just left; and a release that is
+# started anew was watched before.
+NO_WATCH = Limits(seconds=0, requests=0, errors=100)
 
 
 class Move(NamedTuple):
@@ -86,11 +89,18 @@ def switch(asked: Document, progress: Progress) -> Dict[str, Any]:
         pruned = prune(paths, asked["keep"])
         if pruned:
             progress.say(f"removed: {', '.join(pruned)}")
-        _remember(paths, release, move.slot)
+        remember(paths, release, move.slot)
     return {"release": release.digest, "slot": move.slot, "kept": releases.codes(paths), "checks": checklist.found}
 
 
-def _remember(paths: layout.Layout, release: releases.Release, slot: str) -> None:
+def note(paths: layout.Layout, release: releases.Release, slot: str) -> None:
+    """Note what the active release consists of, where it was started anew, if it is the one that the stack wants."""
+    wish = wanted.read(paths)
+    if wish is not None and wish["release"] == release.digest and slot != layout.DEVELOPMENT:
+        remember(paths, release, slot)
+
+
+def remember(paths: layout.Layout, release: releases.Release, slot: str) -> None:
     """Note what the active release consists of, so that a change by hand is seen."""
     config, units = paths.config(release.digest), slots.units(paths, slot, release)
     files = {config / name for name in ("entry", "gunicorn.conf.py", *units.values())}

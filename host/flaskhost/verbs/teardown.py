@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Tuple
 
-from flaskhost import accounts, builder, fence, layout, locks, owners, systemd, takeover
+from flaskhost import accounts, builder, fence, layout, locks, owners, systemd, takeover, volume
 from flaskhost.caller import LOGIN
 from flaskhost.document import Document
 from flaskhost.files import directory, remove, write
@@ -243,7 +243,9 @@ def _files(paths: layout.Layout, kept: Dict[str, str]) -> None:
     if not kept:
         # A folder of logs that was there before stayed, and shared/logs leads to it.
         remove(log if not log.is_symlink() and os.path.realpath(paths.shared / "logs") == str(log) else None)
-    _clear(paths.home, {Path(path) for path in kept})
+    stays = {Path(path) for path in kept}
+    volume.leave(paths, stays)
+    _clear(paths.home, stays)
     if log.is_symlink() and not log.exists():
         remove(log)
     rotation = paths.at(f"/etc/logrotate.d/{paths.app}")
