@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STAND_IN = Path(__file__).parent / "command" / "pulumi-resource-command"
+AWS_STAND_IN = Path(__file__).parent / "aws" / "pulumi-resource-aws"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -93,3 +94,13 @@ def obedient(tmp_path: Path) -> Iterator[ObedientHost]:
     host = ObedientHost(tmp_path)
     yield host
     host.close()
+
+
+@pytest.fixture(scope="session")
+def instance_image() -> str:
+    """Return the image of a machine for the stand-in for the aws plugin."""
+    # Not at the top: it needs a container engine, and most tests here need none.
+    from ops.local_server.engine import choose  # noqa: PLC0415
+    from tests.plugins.aws.image import instance_image  # noqa: PLC0415
+
+    return instance_image(choose())

@@ -235,6 +235,13 @@ class Plugin:
         answer = self._call("Check", provider_pb2.CheckRequest(urn=urn(kind, name), news=_struct(inputs)))
         return Checked(_json(answer.inputs), {failure.property: failure.reason for failure in answer.failures})
 
+    def check_config(self, inputs: Json) -> Checked:
+        """Ask what the plugin makes of its own configuration."""
+        answer = self._call(
+            "CheckConfig", provider_pb2.CheckRequest(urn=urn("pulumi:providers:x"), news=_struct(inputs))
+        )
+        return Checked(_json(answer.inputs), {failure.property: failure.reason for failure in answer.failures})
+
     def diff(self, kind: str, old: Json, new: Json, *, state: Json | None = None) -> Difference:
         """Ask what changed between two sets of checked inputs."""
         answer = self._call(
@@ -270,12 +277,14 @@ class Plugin:
         )
         return Created(answer.id, _json(answer.properties))
 
-    def update(self, kind: str, state: Json, old: Json, new: Json, *, preview: bool = False) -> Json:
+    def update(
+        self, kind: str, state: Json, old: Json, new: Json, *, preview: bool = False, identity: str = "step1"
+    ) -> Json:
         """Update a resource to the new checked inputs; return its new state."""
         answer = self._call(
             "Update",
             provider_pb2.UpdateRequest(
-                id="step1",
+                id=identity,
                 urn=urn(kind),
                 olds=_struct(state),
                 news=_struct(new),
@@ -285,17 +294,24 @@ class Plugin:
         )
         return _json(answer.properties)
 
-    def delete(self, kind: str, state: Json) -> None:
+    def delete(self, kind: str, state: Json, *, identity: str = "step1") -> None:
         """Delete a resource."""
-        self._call("Delete", provider_pb2.DeleteRequest(id="step1", urn=urn(kind), properties=_struct(state)))
+        self._call("Delete", provider_pb2.DeleteRequest(id=identity, urn=urn(kind), properties=_struct(state)))
 
-    def read(self, kind: str, state: Json, inputs: Json) -> Created:
+    def read(self, kind: str, state: Json, inputs: Json, *, identity: str = "step1") -> Created:
         """Ask for the resource as it is now."""
         answer = self._call(
             "Read",
-            provider_pb2.ReadRequest(id="step1", urn=urn(kind), properties=_struct(state), inputs=_struct(inputs)),
+            provider_pb2.ReadRequest(id=identity, urn=urn(kind), properties=_struct(state), inputs=_struct(inputs)),
         )
         return Created(answer.id, _json(answer.properties))
+
+    def invoke(self, function: str, arguments: Json) -> Json:
+        """Ask a function; what is wrong with the arguments is an error."""
+        answer = self._call("Invoke", provider_pb2.InvokeRequest(tok=function, args=_struct(arguments)))
+        if answer.failures:
+            raise PluginError("; ".join(f"{failure.property}: {failure.reason}" for failure in answer.failures))
+        return _json(getattr(answer, "return"))
 
     def cancel(self) -> None:
         """Ask the plugin to give up what it is doing."""

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import signal
-import sys
 import threading
-import time
-from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
-from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[import-untyped]
+from google.protobuf import empty_pb2, json_format  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from .calls import Call, Failure, Severity
 from .commands import run
 from .copying import copy
 from .inputs import COPY_TO_REMOTE, LOCAL_COMMAND, REMOTE_COMMAND, Structure, check, decode
+from .serving import serve, struct, values
 from .values import (
     Values,
     as_secret,
     as_unknown,
     contains_secrets,
     differences,
-    from_wire,
     is_unknown,
     plain,
     same,
-    to_wire,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +72,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Accept the provider's own configuration, which is empty."""
         inputs = json_format.MessageToDict(request.news)
         inputs["__pulumi-go-provider-version"] = FRAMEWORK_VERSION
-        return provider_pb2.CheckResponse(inputs=_struct(inputs))
+        return provider_pb2.CheckResponse(inputs=struct(inputs))
 
     def DiffConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         """See no change in the provider's own configuration."""
@@ -103,9 +97,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Complete the program's inputs, or say what is wrong with them."""
-        inputs, failures = check(_structure(request.urn, context), _values(request.news))
+        inputs, failures = check(_structure(request.urn, context), values(request.news))
         return provider_pb2.CheckResponse(
-            inputs=_struct(inputs),
+            inputs=struct(inputs),
             failures=[provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in failures],
         )
 
@@ -115,9 +109,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         A change inside of `triggers` is an update here: it is the SDK that asks the engine to replace then.
         """
         structure = _structure(request.urn, context)
-        state, news = _values(request.olds), _values(request.news)
+        state, news = values(request.olds), values(request.news)
         if request.HasField("old_inputs"):
-            olds = _values(request.old_inputs)
+            olds = values(request.old_inputs)
         else:
             olds = {name: value for name, value in state.items() if name in structure.fields}
         for name in request.ignoreChanges:
@@ -142,7 +136,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Run `create`, or copy; in a preview say what is known already."""
         structure = _structure(request.urn, context)
-        inputs = _values(request.properties)
+        inputs = values(request.properties)
         decoded = _decoded(structure, inputs, context)
         copies = structure is COPY_TO_REMOTE
         identity = "" if copies and request.preview else _name(request.urn, copies=copies) + secrets.token_hex(4)
@@ -150,12 +144,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if not request.preview:
             outputs = self._attempt(request, context, lambda call: _create(call, copies, plain(decoded), outputs))
         state = _marked({**decoded, **outputs}, inputs, {}, creating=True, preview=request.preview)
-        return provider_pb2.CreateResponse(id=identity, properties=_struct(state))
+        return provider_pb2.CreateResponse(id=identity, properties=struct(state))
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Run `update`, or `create` if there is none, or copy what changed."""
         structure = _structure(request.urn, context)
-        state, inputs = _values(request.olds), _values(request.news)
+        state, inputs = values(request.olds), values(request.news)
         for name in request.ignoreChanges:
             if name in state:
                 inputs[name] = state[name]
@@ -166,12 +160,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if not request.preview:
             outputs = self._attempt(request, context, lambda call: _update(call, copies, plain(decoded), old, outputs))
         state = _marked({**decoded, **outputs}, inputs, state, creating=False, preview=request.preview)
-        return provider_pb2.UpdateResponse(properties=_struct(state))
+        return provider_pb2.UpdateResponse(properties=struct(state))
 
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Run `delete`, if there is one; what was copied stays."""
         structure = _structure(request.urn, context)
-        state = plain(_values(request.properties))
+        state = plain(values(request.properties))
         if structure is not COPY_TO_REMOTE and state.get("delete") is not None:
             previous = {name: state[name] for name in _OUTPUTS if name in state}
             self._attempt(request, context, lambda call: run(call, state["delete"], state, previous))
@@ -266,43 +260,10 @@ def _first(path: str) -> str:
     return path.split("[", 1)[0].split(".", 1)[0]
 
 
-def _values(struct: Any) -> Values:
-    values: Values = from_wire(json_format.MessageToDict(struct))
-    return values
-
-
-def _struct(values: Values) -> Any:
-    return json_format.ParseDict(to_wire(values), struct_pb2.Struct())
-
-
 def _severity(severity: Severity) -> Any:
     return severity.value
 
 
-def _end_with_the_engine(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(0)
-
-
 def main(arguments: list[str]) -> None:
     """Serve the engine whose address is among the arguments, until it ends."""
-    if "--version" in arguments:
-        # No version: whoever asks looks for the official plugin.
-        sys.stdout.write("the stand-in for the command plugin\n")
-        return
-    # The engine asks it to end so, and waits for that; Python would first take everything down.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = os.getppid()
-    engine = next((word for word in reversed(arguments) if not word.startswith("-")), None)
-    # Every call holds a thread as long as its command runs; the engine decides how many there are.
-    server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=512),
-        options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
-    )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(engine), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
-    _end_with_the_engine(parent)
+    serve(arguments, "the stand-in for the command plugin", Provider)
