@@ -1,8 +1,11 @@
-"""The `command` plugin: the official one wherever it can be had, else the stand-in of tests/plugins/command.
+"""The plugins: `command` as the official one wherever it can be had, else as the stand-in of tests/plugins/command.
 
-The stand-in lives in a PULUMI_HOME of our own in the cache folder, so that no other project ever meets it, beside a
-file STAND-IN; `./pulumi` says so to the program in FLASKHOST_STAND_IN, and the program then refuses every kind of
-server but `local`.
+The official plugin `aws` has 700 MB: the engine gets it by itself when a stack wants it. Where it cannot, and for a
+preview of the example in the tree, which has no account on AWS, there is the stand-in of tests/plugins/aws.
+
+Stand-ins live in a PULUMI_HOME of our own in the cache folder, so that no other project ever meets them, beside a file
+STAND-IN; `./pulumi` says so to the program in FLASKHOST_STAND_IN, and the program then refuses every kind of server but
+`local`.
 """
 
 from __future__ import annotations
@@ -18,14 +21,21 @@ from ops.setup.progress import CommandFailed, Step
 VERSION = "1.2.1"
 """The version that set-up installs; requirements.txt pins the same for the SDK."""
 
+AWS_VERSION = "7.51.1"
+"""The version that the SDK in requirements.txt asks the engine for."""
+
 NAME = "pulumi-resource-command"
 FOLDER = f"resource-command-v{VERSION}"
 MARKER = "STAND-IN"
+STAND_INS = {"command": VERSION, "aws": AWS_VERSION}
 
-STAND_IN = f"""#!/bin/sh
-# The stand-in for the command plugin, as the tree has it that runs Pulumi (ops/setup/plugins.py).
+
+def stand_in(name: str) -> str:
+    """Return the program that the engine takes for a plugin: it starts the stand-in of the tree that runs Pulumi."""
+    return f"""#!/bin/sh
+# The stand-in for the plugin {name}, as the tree has it that runs Pulumi (ops/setup/plugins.py).
 tree=${{FLASKHOST_TREE:?is not set: run ./pulumi of the flaskhost tree, not this plugin}}
-exec "$tree/.venv/bin/python" "$tree/tests/plugins/command/{NAME}" "$@"
+exec "$tree/.venv/bin/python" "$tree/tests/plugins/{name}/pulumi-resource-{name}" "$@"
 """
 
 
@@ -52,8 +62,7 @@ def ensure(pulumi: engine.Engine) -> Plugin:
             except download.Unreachable as reason:
                 plugin = _stand_in(str(reason))
         if not plugin.stands_in:
-            # Not the whole home: a login or a selected stack may be in it.
-            shutil.rmtree(stand_in_home() / "plugins" / FOLDER, ignore_errors=True)
+            write_stand_ins("for previews of the example: the official one is there")
         step.done(plugin.way)
         return plugin
 
@@ -105,19 +114,24 @@ def _official(step: Step, pulumi: engine.Engine) -> Plugin:
     return plugin
 
 
+def write_stand_ins(because: str) -> None:
+    """Have all stand-ins where the engine looks for plugins if it is told to."""
+    for name, version in STAND_INS.items():
+        folder = stand_in_home() / "plugins" / f"resource-{name}-v{version}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).write_text(f"{because}\n")
+        program = folder / f"pulumi-resource-{name}"
+        unfinished = folder / f".{program.name}"
+        unfinished.write_text(stand_in(name))
+        unfinished.chmod(0o755)
+        unfinished.rename(program)
+
+
 def _stand_in(because: str) -> Plugin:
-    home = stand_in_home()
-    folder = home / "plugins" / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).write_text(f"the official plugin was not to be had: {because}\n")
-    program = folder / NAME
-    unfinished = folder / f".{NAME}"
-    unfinished.write_text(STAND_IN)
-    unfinished.chmod(0o755)
-    unfinished.rename(program)
+    write_stand_ins(f"the official plugin was not to be had: {because}")
     return Plugin(
-        program,
-        home,
-        f"the stand-in for the command plugin, for servers of kind local only "
-        f"(the official one was not to be had: {because})",
+        stand_in_home() / "plugins" / FOLDER / NAME,
+        stand_in_home(),
+        f"stand-ins for the plugins command and aws, for servers of kind local only "
+        f"(the official ones were not to be had: {because})",
     )

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.setup import cache
+from ops.setup import cache, plugins, workplace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +31,8 @@ PASSPHRASE_VARIABLES = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FI
 NEED_A_STACK = ("up", "update", "preview", "pre", "refresh", "destroy", "down", "config")
 """The commands before which a stack that was never initialised is initialised."""
 
+PREVIEWS = ("preview", "pre")
+
 PROJECT_FILE = cache.TREE / "Pulumi.yaml"
 
 
@@ -40,6 +42,9 @@ def prepare(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, s
     stack = meant(words, environment)
     if stack is None or not _is_open(stack):
         return variables
+    if EXAMPLE_SALT in _stack_file(stack) and any(word in PREVIEWS for word in words):
+        # It has no account on AWS, and stand-ins ask nobody.
+        variables |= workplace.standing_in(str(plugins.stand_in_home()))
     if not any(name in environment for name in PASSPHRASE_VARIABLES):
         variables["PULUMI_CONFIG_PASSPHRASE"] = PASSPHRASE
     if _needs_a_stack(words):

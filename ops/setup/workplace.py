@@ -24,6 +24,11 @@ RETRY_SECONDS = 86400
 """How long a stand-in is used before set-up asks the vendor again."""
 
 
+def standing_in(home: str) -> dict[str, str]:
+    """Return the variables by which the engine finds stand-ins, and no plugin elsewhere, and the program knows."""
+    return {"PULUMI_HOME": home, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true", "FLASKHOST_STAND_IN": "1"}
+
+
 class Workplace(NamedTuple):
     """What programs of the project need to know about this machine."""
 
@@ -70,13 +75,8 @@ class Workplace(NamedTuple):
         changed.pop("PYTHONDONTWRITEBYTECODE", None)
         # pulumi-command fails on an agent that is gone even where a key is given.
         changed.pop("SSH_AUTH_SOCK", None)
-        if self.home:
-            changed.update(
-                PULUMI_HOME=self.home, PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION="true", FLASKHOST_STAND_IN="1"
-            )
-        else:
-            changed.pop("FLASKHOST_STAND_IN", None)
-        return changed
+        changed.pop("FLASKHOST_STAND_IN", None)
+        return {**changed, **(standing_in(self.home) if self.home else {})}
 
     def save(self) -> None:
         """Write it down, whole or not at all."""

@@ -92,6 +92,7 @@ def test_programs_are_told_of_a_stand_in_and_only_of_one(found: workplace.Workpl
     assert told["FLASKHOST_STAND_IN"] == "1"
     assert told["PULUMI_HOME"] == found.home
     assert told["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
+    assert workplace.standing_in(found.home).items() <= told.items()
     official = found._replace(home="").variables({"FLASKHOST_STAND_IN": "1", "PULUMI_HOME": "/mine"})
     assert "FLASKHOST_STAND_IN" not in official
     assert official["PULUMI_HOME"] == "/mine"
@@ -104,19 +105,26 @@ def test_the_cache_folder_can_be_moved(tmp_path: Path) -> None:
     assert cache.folder({}) == Path.home() / ".cache" / "flaskhost"
 
 
-def test_the_stand_in_runs_from_the_tree_that_asks(tmp_path: Path) -> None:
-    """One cache serves several trees, each with its own stand-in; without a tree it says what to do."""
+@pytest.mark.parametrize("name", plugins.STAND_INS)
+def test_a_stand_in_runs_from_the_tree_that_asks(name: str, tmp_path: Path) -> None:
+    """One cache serves several trees, each with its own stand-ins; without a tree it says what to do."""
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").write_text(f'{OPEN_SHELL}echo "$@"\n')
     (tmp_path / ".venv" / "bin" / "python").chmod(0o755)
     wrapper = tmp_path / "wrapper"
-    wrapper.write_text(plugins.STAND_IN)
+    wrapper.write_text(plugins.stand_in(name))
     words = ["sh", str(wrapper), "127.0.0.1:1"]
     ran = subprocess.run(words, env={"FLASKHOST_TREE": str(tmp_path)}, capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == f"{tmp_path}/tests/plugins/command/{plugins.NAME} 127.0.0.1:1"
+    assert ran.stdout.strip() == f"{tmp_path}/tests/plugins/{name}/pulumi-resource-{name} 127.0.0.1:1"
     alone = subprocess.run(words, env={}, capture_output=True, text=True, check=False)
     assert alone.returncode != 0
     assert "run ./pulumi of the flaskhost tree" in alone.stderr
+
+
+@pytest.mark.parametrize("name", plugins.STAND_INS)
+def test_the_tree_has_the_program_of_each_stand_in(name: str) -> None:
+    """What set-up writes into the cache leads to a program that is there and can be started."""
+    assert os.access(cache.TREE / "tests" / "plugins" / name / f"pulumi-resource-{name}", os.X_OK)
 
 
 def test_a_step_says_in_one_line_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:

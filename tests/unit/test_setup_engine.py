@@ -1,4 +1,4 @@
-"""Which Pulumi and which command plugin set-up takes."""
+"""Which Pulumi and which plugins set-up takes."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def test_versions_are_those_of_the_lock_file() -> None:
     text = cache.REQUIREMENTS.read_text()
     assert re.search(rf"^pulumi=={re.escape(engine.VERSION)} ", text, flags=re.MULTILINE)
     assert re.search(rf"^pulumi-command=={re.escape(plugins.VERSION)} ", text, flags=re.MULTILINE)
+    assert re.search(rf"^pulumi-aws=={re.escape(plugins.AWS_VERSION)} ", text, flags=re.MULTILINE)
 
 
 def test_the_go_module_builds_the_version_that_set_up_says() -> None:
@@ -189,7 +190,7 @@ def engine_that_installs(machine: Path, *, works: bool) -> engine.Engine:
 def test_a_stand_in_is_taken_only_while_the_official_plugin_cannot_be_had(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the official one can be had, the stand-in is gone."""
+    """Once the official one can be had, no program but a preview of the example meets the stand-in."""
     monkeypatch.setenv("PATH", os.defpath)
     monkeypatch.setattr(download, "answers", blocked)
     pulumi_engine = engine_that_installs(machine, works=True)
@@ -198,12 +199,48 @@ def test_a_stand_in_is_taken_only_while_the_official_plugin_cannot_be_had(
     assert first.home == machine / "cache" / "pulumi-home"
     assert (first.program.parent / plugins.MARKER).exists()
     assert "for servers of kind local only" in first.way
+    assert (
+        "the official plugin was not to be had: no answer in 5 s" in (first.program.parent / plugins.MARKER).read_text()
+    )
 
     monkeypatch.setattr(download, "answers", lambda _url: None)
     second = plugins.ensure(pulumi_engine)
     assert not second.stands_in
     assert second.program == machine / "home" / ".pulumi" / "plugins" / plugins.FOLDER / plugins.NAME
-    assert not first.program.parent.exists()
+    assert second.home is None
+    assert "for previews of the example" in (first.program.parent / plugins.MARKER).read_text()
+
+
+def stand_ins(machine: Path) -> set[str]:
+    """Return the plugins in the PULUMI_HOME of the stand-ins that the engine can start, each with its version."""
+    folder = machine / "cache" / "pulumi-home" / "plugins"
+    programs = [path for path in folder.glob("*/pulumi-resource-*") if os.access(path, os.X_OK)]
+    assert all((path.parent / plugins.MARKER).exists() for path in programs)
+    assert not list(folder.glob("*/.*")), "each is whole or not there"
+    return {path.parent.name for path in programs}
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_all_stand_ins_are_there_whatever_the_command_plugin_is(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, *, official: bool
+) -> None:
+    """A preview of the example needs both, and asks nobody; a second run changes nothing."""
+    if official:
+        program(machine / "home" / ".pulumi" / "plugins" / plugins.FOLDER / plugins.NAME)
+    monkeypatch.setattr(download, "answers", blocked)
+    for _ in range(2):
+        assert plugins.ensure(engine.Engine(machine, "test")).stands_in is not official
+        assert stand_ins(machine) == {f"resource-command-v{plugins.VERSION}", f"resource-aws-v{plugins.AWS_VERSION}"}
+
+
+def test_a_login_in_the_home_of_the_stand_ins_stays(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the plugins is written there: a selected stack may be in it."""
+    kept = machine / "cache" / "pulumi-home" / "credentials.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    monkeypatch.setattr(download, "answers", blocked)
+    plugins.ensure(engine.Engine(machine, "test"))
+    assert kept.read_text() == "{}"
 
 
 def test_a_failed_official_installation_leads_to_the_stand_in(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ops.setup import cache, stacks
+from ops.setup import cache, plugins, stacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,10 +87,69 @@ def test_the_example_of_a_server_is_open_until_it_is_somebodys(project: Path, in
     """Its salt tells: with one of the user's own, the user's passphrase counts, and it is asked for."""
     file = project.with_name("Pulumi.prod.yaml")
     file.write_text((cache.TREE / "Pulumi.prod.yaml").read_text())
-    assert stacks.prepare(["preview", "--stack", "prod"], {}) == {"PULUMI_CONFIG_PASSPHRASE": "local"}
+    assert stacks.prepare(["config", "--stack", "prod"], {}) == {"PULUMI_CONFIG_PASSPHRASE": "local"}
     file.write_text(file.read_text().replace(stacks.EXAMPLE_SALT, "v1:mine"))
-    assert stacks.prepare(["preview", "--stack", "prod"], {}) == {}
+    assert stacks.prepare(["config", "--stack", "prod"], {}) == {}
     assert initialised == ["prod"]
+
+
+@pytest.fixture
+def example(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Put the example of the tree in place as the stack prod, and return what a preview of it is run with."""
+    project.with_name("Pulumi.prod.yaml").write_text((cache.TREE / "Pulumi.prod.yaml").read_text())
+    monkeypatch.setenv("FLASKHOST_CACHE", str(tmp_path / "cache"))
+    return {
+        "PULUMI_CONFIG_PASSPHRASE": "local",
+        "PULUMI_HOME": str(tmp_path / "cache" / "pulumi-home"),
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "FLASKHOST_STAND_IN": "1",
+    }
+
+
+@pytest.mark.usefixtures("initialised")
+@pytest.mark.parametrize("line", ["preview --stack prod", "pre -s prod --diff", "--stack=acme/blog/prod preview"])
+def test_a_preview_of_the_example_asks_nobody(line: str, example: dict[str, str]) -> None:
+    """It has no account on AWS: stand-ins answer, whichever plugins and login the user has."""
+    assert stacks.prepare(line.split(), {"PULUMI_HOME": "/mine"}) == example
+
+
+@pytest.mark.usefixtures("initialised")
+def test_a_preview_of_the_example_is_made_with_the_stand_ins_in_place(example: dict[str, str], tmp_path: Path) -> None:
+    """Its home is where set-up has written them."""
+    assert example["PULUMI_HOME"] == str(plugins.stand_in_home())
+    assert str(plugins.stand_in_home()).startswith(str(tmp_path))
+
+
+@pytest.mark.usefixtures("initialised", "example")
+@pytest.mark.parametrize("command", ["up", "update", "destroy", "refresh", "config", "stack output"])
+def test_no_other_command_for_the_example_gets_a_stand_in(command: str) -> None:
+    """What would change something is for the real AWS, or is refused by it."""
+    found = stacks.prepare([*command.split(), "--stack", "prod"], {"PULUMI_HOME": "/mine"})
+    assert found == {"PULUMI_HOME": "/mine", "PULUMI_CONFIG_PASSPHRASE": "local"}
+
+
+@pytest.mark.usefixtures("initialised", "example")
+@pytest.mark.parametrize("stack", ["local", "dev", "mine"])
+def test_a_preview_of_another_stack_keeps_the_users_plugins(stack: str, project: Path) -> None:
+    """Also where the stack is on AWS, and where everybody knows its passphrase."""
+    project.with_name("Pulumi.mine.yaml").write_text("config:\n  flaskhost:server:\n    kind: aws\n")
+    found = stacks.prepare(["preview", "--stack", stack], {"PULUMI_HOME": "/mine"})
+    assert {**found, "PULUMI_CONFIG_PASSPHRASE": ""} == {"PULUMI_HOME": "/mine", "PULUMI_CONFIG_PASSPHRASE": ""}
+
+
+@pytest.mark.usefixtures("initialised", "example")
+def test_a_preview_of_a_stack_that_has_become_somebodys_keeps_the_users_plugins(project: Path) -> None:
+    """With a salt of its own the stack prod is the user's, and is looked at with the user's account."""
+    file = project.with_name("Pulumi.prod.yaml")
+    file.write_text(file.read_text().replace(stacks.EXAMPLE_SALT, "v1:mine"))
+    assert stacks.prepare(["preview", "--stack", "prod"], {"PULUMI_HOME": "/mine"}) == {"PULUMI_HOME": "/mine"}
+
+
+@pytest.mark.usefixtures("initialised", "example")
+def test_a_passphrase_that_is_given_is_kept_in_a_preview_of_the_example() -> None:
+    """Nothing but plugins and login is changed."""
+    found = stacks.prepare(["preview", "--stack", "prod"], {"PULUMI_CONFIG_PASSPHRASE": "mine"})
+    assert found["PULUMI_CONFIG_PASSPHRASE"] == "mine"
 
 
 @pytest.mark.parametrize("name", stacks.PASSPHRASE_VARIABLES)
