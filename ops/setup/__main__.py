@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 
-from ops.setup import cache, locks, stacks, workplace
+from ops.setup import cache, locks, protection, stacks, workplace
 from ops.setup.errors import SetupError
 
 USAGE = """\
@@ -106,6 +106,7 @@ def run(words: list[str]) -> int:
         if stacks.makes_container(words[1:], variables) and not shutil.which(found.containers):
             with_containers(found)
         locks.tell(words[1:], variables)
+        protection.refuse(words[1:], variables)
         words = signed(words)
     program = shutil.which(words[0], path=variables["PATH"])
     if program is None:
