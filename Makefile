@@ -1,6 +1,6 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down dev dev-down history rollback recover drift test test-fast test-plugin lint bench docs lock
+.PHONY: help demo demo-down dev dev-down history rollback recover drift dns tunnel test test-fast test-plugin lint bench docs lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
@@ -39,6 +39,12 @@ recover: ## clear what a killed `up` has left, where that is safe: STACK=prod
 drift: ## tell what was changed by hand on the hosts of a stack: STACK=prod
 	@$(RUN) python -m ops drift $(WHICH)
 
+dns: ## tell whether the names of a site on AWS lead to it: STACK=prod
+	@$(RUN) python -m ops dns $(WHICH)
+
+tunnel: ## hold the way to machines on AWS through Systems Manager, beside `./pulumi up`: STACK=prod
+	@$(RUN) python -m ops tunnel $(WHICH)
+
 # Two files at once on any machine: a test mostly waits for its server, and a file shares one among its tests. In the
 # order of their names: the longest ones have few tests, and would come last.
 test: ## run every test, with a real engine and real servers
@@ -47,7 +53,7 @@ test: ## run every test, with a real engine and real servers
 
 # Four at once on any machine: they mostly wait for programs.
 test-fast: ## run the tests that need no server and take no seconds each
-	@$(RUN) python -m pytest -n 4 -m 'not e2e and not slow' $(or $(PYTEST),tests/unit tests/host tests/components)
+	@$(RUN) python -m pytest -n 4 --dist loadgroup -m 'not e2e and not slow' $(or $(PYTEST),tests/unit tests/host tests/components)
 
 test-plugin: ## compare a command plugin with what the project needs of it: PLUGIN=path; without it, the stand-in
 	@$(SETUP) all

@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ops import abandon, drift, history, recover, rollback
+from ops import abandon, dns, drift, history, recover, rollback, tunnel
 from ops.setup.errors import SetupError
 
-COMMANDS = {"history": history, "rollback": rollback, "recover": recover, "drift": drift, "abandon": abandon}
+COMMANDS = {
+    "history": history,
+    "rollback": rollback,
+    "recover": recover,
+    "drift": drift,
+    "dns": dns,
+    "tunnel": tunnel,
+    "abandon": abandon,
+}
 
 
 def main(words: list[str]) -> int:
