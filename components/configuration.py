@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 PASSPHRASE = "local"  # noqa: S105 - that of the stack files in the tree, which hold no real secret
 STAND_IN = "FLASKHOST_STAND_IN"
+ACCOUNT = "FLASKHOST_AWS_ACCOUNT"
+"""Names the made-up account of tests, a folder, whose machines are containers of this one."""
+
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+"""Where the aws plugin finds its region, beside the stack's aws:region."""
+
 
 FOLDER = "FLASKHOST_FOLDER"
 """What `make dev` deploys in development mode, in place of the stack's source."""
@@ -46,7 +52,7 @@ def load() -> settings.Settings:
         kept = {name: value for name, value in given["app"].items() if name not in ("version", "commit")}
         given["app"] = {**kept, "source": {"folder": folder}}
     try:
-        found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret)
+        found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret, region=region())
     except settings.ConfigurationError as error:
         stop(str(error))
     refuse_stand_in(found.server)
@@ -55,6 +61,12 @@ def load() -> settings.Settings:
     if folder and found.app.mode != "development":
         stop(f"{FOLDER} is for development mode, and this stack is in production: unset it")
     return found
+
+
+def region() -> str | None:
+    """Return the region of AWS that the plugin will take."""
+    named = (get_config_env().get("aws:region"), *(os.environ.get(name) for name in REGIONS))
+    return next((one for one in named if one), None)
 
 
 def _value(text: str) -> Any:
@@ -69,12 +81,14 @@ def refuse_stand_in(server: settings.Server) -> None:
     """End the program where the stand-in of the command plugin would act on another machine; a preview only says so."""
     if _is_here(server) or not os.environ.get(STAND_IN):
         return
-    get = "`pulumi plugin install resource command 1.2.1`"
+    plugins = {"command": "1.2.1", **({"aws": "7.51.1"} if server.kind == "aws" else {})}
+    names = " and ".join(f"`{name}`" for name in plugins)
+    get = " and ".join(f"`pulumi plugin install resource {name} {version}`" for name, version in plugins.items())
     if pulumi.runtime.is_dry_run():
-        pulumi.warn(f"made with the stand-in of the plugin `command`: `up` needs the official one, {get}")
+        pulumi.warn(f"made with the stand-in of {names}, which asks nobody: `up` needs the official plugin, {get}")
         return
     stop(
-        f"flaskhost:server.kind: {server.kind} needs the official plugin `command`, and only the stand-in for "
+        f"flaskhost:server.kind: {server.kind} needs the official plugin {names}, and only the stand-in for "
         f"tests is here: install it with {get}"
     )
 
@@ -91,6 +105,9 @@ def refuse_public_passphrase(wanted: settings.Settings) -> None:
 
 def _is_here(server: settings.Server) -> bool:
     """Tell whether the server is on this machine, with all of its hosts."""
+    if isinstance(server, settings.AwsServer):
+        # The stand-in of the aws plugin then hands out containers (tests/plugins/aws).
+        return ACCOUNT in os.environ
     return isinstance(server, settings.LocalServer) or all(_is_loopback(host.address) for host in server.hosts)
 
 

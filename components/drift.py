@@ -16,16 +16,16 @@ from components import configuration
 from components.remote import SUDO_VARIABLE
 from ops import drift
 from ops.development.connection import Login, Lost
-from settings import LocalServer
+from settings import ExistingServer, ExistingServers
 
 if TYPE_CHECKING:
-    from settings import Credentials, ExistingServer, ExistingServers, Settings
+    from settings import Credentials, Settings
 
 
 def places(settings: Settings) -> list[rendering.Place]:
     """Return the hosts of a stack, each with what has to be put back; end the program where one can't say."""
     found = rendering.places(settings)
-    if settings.drift == "off" or isinstance(settings.server, LocalServer):
+    if settings.drift == "off" or not isinstance(settings.server, ExistingServer | ExistingServers):
         return found
     logins = _logins(settings.server, settings.credentials)
     with ThreadPoolExecutor(len(found)) as beside:

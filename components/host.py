@@ -27,5 +27,9 @@ class HostBase(pulumi.ComponentResource):
         command = deploy.command
         self.reachable = deploy.upload("command", command.archive, command.upload, self, [], boots=True)
         uploaded = f"python3 {command.upload}"
-        self.ready = deploy.step(uploaded, "base", deploy.plan.base, self, [self.reachable])
+        before: list[pulumi.Resource] = [self.reachable]
+        if deploy.plan.volume:
+            there = [*before, *([deploy.host.disk] if deploy.host.disk else [])]
+            before = [deploy.step(uploaded, "volume", deploy.plan.volume, self, there)]
+        self.ready = deploy.step(uploaded, "base", deploy.plan.base, self, before)
         self.register_outputs({})

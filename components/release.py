@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pulumi_command import remote
 
+    from components.connections import Connections
     from components.host import HostBase
     from components.remote import Deploy
     from components.site import Site
@@ -32,12 +33,13 @@ class Release(pulumi.ComponentResource):
     verified: pulumi.Output[dict[str, str]]
     kept: pulumi.Output[list[dict[str, str]]]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a release needs
         self,
         deploy: Deploy,
         base: HostBase,
         site: Site | None,
         archive: Path | None,
+        connections: Connections | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Bring environment and code to the host; `let_visitors_in` does the rest.
@@ -47,6 +49,7 @@ class Release(pulumi.ComponentResource):
             base: what has to be on the host; the code is uploaded while that is made.
             site: how visitors reach it, which the checks look at; None in development mode.
             archive: the code, on this machine; None where the server fetches it.
+            connections: what the application is handed of managed services.
             opts: of the component.
         """
         super().__init__(
@@ -58,7 +61,8 @@ class Release(pulumi.ComponentResource):
         )
         # The only step whose whole input is secret: all that may be read in a preview stands in the others.
         secret = pulumi.Output.secret(plan.environment)
-        self._there = [*uploaded, deploy.verb("environment", secret, self, [base.ready])]
+        told = [connections.ready] if connections else []
+        self._there = [*uploaded, *told, deploy.verb("environment", secret, self, [base.ready])]
         self._site = [site.ready] if site else []
 
     def at_once(self) -> None:

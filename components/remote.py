@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import settings
     from host_command import HostCommand
     from rendering import Plan
 
@@ -45,6 +46,17 @@ class Bastion:
     private_key: pulumi.Input[str]
     host_key: str
 
+    @classmethod
+    def of(cls, named: settings.Bastion, private_key: str) -> Bastion:
+        """Return the bastion that the settings name; the key is a secret from here on."""
+        return cls(
+            address=named.address,
+            port=named.port,
+            user=named.user,
+            private_key=pulumi.Output.secret(private_key),
+            host_key=named.host_key,
+        )
+
     def connection(self, dial_error_limit: int) -> remote.ProxyConnectionArgs:
         """Return how a step connects to it first."""
         return remote.ProxyConnectionArgs(
@@ -71,6 +83,7 @@ class Host:
         host_key: the only key that the host may show, as `ssh-ed25519 AAAA…`.
         identity: changes with the machine, not with its address: a new machine gets every step again.
         resource: what has to be there before the first connection, if Pulumi makes it.
+        disk: what has to be there before its data volume can be mounted, if it has one.
         bastion: what it is reached through.
         boots: whether it may still be starting, so that the first step waits for it.
     """
@@ -82,6 +95,7 @@ class Host:
     host_key: pulumi.Input[str]
     identity: pulumi.Input[str]
     resource: pulumi.Resource | None = None
+    disk: pulumi.Resource | None = None
     bastion: Bastion | None = None
     boots: bool = False
     sudo_password: pulumi.Input[str] | None = None

@@ -35,15 +35,7 @@ class Existing(pulumi.ComponentResource):
         """Take the way to the hosts from the settings, and the keys from the credentials."""
         super().__init__("flaskhost:server:Existing", name, None, opts)
         login = credentials.ssh_key or ""
-        bastion = None
-        if server.bastion:
-            bastion = Bastion(
-                address=server.bastion.address,
-                port=server.bastion.port,
-                user=server.bastion.user,
-                private_key=pulumi.Output.secret(credentials.bastion_key or login),
-                host_key=server.bastion.host_key,
-            )
+        bastion = Bastion.of(server.bastion, credentials.bastion_key or login) if server.bastion else None
         self.hosts = [
             Host(
                 address=host.address,

@@ -22,10 +22,10 @@ class LocalServer(pulumi.ComponentResource):
     """Keys and a container. Its data goes with it: another image or port, and `destroy`, start from nothing.
 
     Attributes:
-        host: the running container, reached over SSH on 127.0.0.1.
+        hosts: the running container, reached over SSH on 127.0.0.1.
     """
 
-    host: Host
+    hosts: list[Host]
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class LocalServer(pulumi.ComponentResource):
             # Name and ports are taken by the old one.
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        self.host = Host(
+        host = Host(
             address="127.0.0.1",
             port=server.ssh_port,
             user="root",
@@ -87,4 +87,5 @@ class LocalServer(pulumi.ComponentResource):
             resource=container,
             boots=True,
         )
-        self.register_outputs({"container": self.host.identity})
+        self.hosts = [host]
+        self.register_outputs({"container": host.identity})

@@ -54,6 +54,7 @@ class Recorder(mocks.Mocks):
     """Answers like a server on which everything works, and keeps what was asked."""
 
     found: dict[str, Registered] = field(default_factory=dict)
+    every: list[Registered] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -70,8 +71,9 @@ class Recorder(mocks.Mocks):
         secrets = {name for name, value in raw.items() if is_secret(value)}
         after = {urn.rpartition("::")[2] for urn in request.dependencies}
         one = Registered(request.type, request.name, opened(raw), secrets, request, after)
-        if request.name in self.found and request.custom:
-            self.twice.append(request.name)
+        self.every.append(one)
+        if request.custom and any(other.kind == one.kind and other.name == one.name for other in self.every[:-1]):
+            self.twice.append(f"{one.kind} {one.name}")
         self.found[f"{request.type} {request.name}" if not request.custom else request.name] = one
 
 
@@ -81,7 +83,7 @@ class _Monitor(mocks.MockMonitor):
             self.mocks.add(request)  # type: ignore[attr-defined]
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         # As the engine does, which the mocks leave out.
-        for name in request.additionalSecretOutputs:
+        for name in (one for one in request.additionalSecretOutputs if plain(response.object).get(one) is not None):
             response.object.update({name: {SIGNATURE: SECRET, "value": plain(response.object[name])}})
         return response
 
@@ -108,9 +110,15 @@ def opened(value: Any) -> Any:
     return [opened(one) for one in value] if isinstance(value, list) else value
 
 
-def record(program: Callable[[], Any], *, preview: bool = False, stack_name: str = "prod") -> tuple[Recorder, Any]:
+def record(
+    program: Callable[[], Any],
+    *,
+    preview: bool = False,
+    stack_name: str = "prod",
+    recorder: Recorder | None = None,
+) -> tuple[Recorder, Any]:
     """Run a program to its end against fresh mocks; return what it registered, and what it returned, awaited."""
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     returned: list[Any] = []
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

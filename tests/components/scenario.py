@@ -13,6 +13,7 @@ import settings
 from sources import Resolved
 
 KEY = "0123456789abcdef0123456789abcdef"
+REGION = "eu-central-1"
 CANARY = "canary-4f1c02d9-of-the-tests"
 
 
@@ -43,6 +44,24 @@ BASELINE: dict[str, Any] = {
 }
 
 
+ON_AWS: dict[str, Any] = {
+    "server": {"kind": "aws", "allow_ssh_from": ["192.0.2.0/24"]},
+    "web__domains": ["example.com"],
+    "web__redirects": ["www.example.com"],
+    "dns": {"kind": "route53", "zone": "example.com"},
+}
+"""Changes that put the baseline on one machine on AWS."""
+
+SEVERAL: dict[str, Any] = {
+    **ON_AWS,
+    "server": {"kind": "aws", "allow_ssh_from": ["192.0.2.0/24", "2001:db8::/32"], "count": 3},
+    "database": {"kind": "rds"},
+    "redis": {"kind": "elasticache", "replicas": 1},
+    "media": {"kind": "s3", "cors_origins": ["https://example.com"]},
+}
+"""The same with three machines and all managed services."""
+
+
 def config(**changes: Any) -> dict[str, Any]:
     """Return the baseline's configuration with values put in, by dotted place with `__` for the dot."""
     changed = copy.deepcopy(BASELINE)
@@ -51,13 +70,13 @@ def config(**changes: Any) -> dict[str, Any]:
         *above, last = place.split("__")
         for name in above:
             inner = inner.setdefault(name, {})
-        inner[last] = value
+        inner[last] = copy.deepcopy(value)
     return changed
 
 
 def of(stack: str = "prod", **changes: Any) -> settings.Settings:
     """Return the settings of the baseline with changes."""
-    return settings.load(config(**changes), stack=stack)
+    return settings.load(config(**changes), stack=stack, region=REGION)
 
 
 def resolved(commit: str = "3f2a" * 10, content: str = "code", archive: Path = Path("source.tar")) -> Resolved:

@@ -50,7 +50,7 @@ def deploy(**changes: Any) -> Callable[[], Any]:
         fetched = isinstance(settings.app.source, RepositorySource) and settings.app.source.via == "server"
         source = dataclasses.replace(SOURCE, archive=None) if fetched else SOURCE
         releases = []
-        for host, place in zip(provision(settings), rendering.places(settings), strict=True):
+        for host, place in zip(provision(settings).hosts, rendering.places(settings), strict=True):
             plan = rendering.plan(settings, source, place)
             made = Deploy(app=settings.app.name, host=host, command=COMMAND, plan=plan)
             base = HostBase(made)

@@ -1,0 +1,82 @@
+"""A database on Amazon RDS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+
+from components.aws.offer import Offer
+from planning import policies
+
+if TYPE_CHECKING:
+    from components.server.aws import Aws
+
+ENGINES = {"postgresql": "postgres", "mysql": "mysql"}
+VERSIONS = {"postgresql": "17", "mysql": "8.4"}
+USER = "flaskhost"
+VERIFIES_BY_URL = (None, "psycopg", "psycopg2")
+"""Drivers of PostgreSQL that read `sslmode` in the URL (libpq's own); others would refuse it."""
+
+
+class Database(pulumi.ComponentResource):
+    """The database of a stack: encrypted, reached by the machines alone, with a password that only AWS knows.
+
+    Attributes:
+        offer: its URL, and the right to read its password.
+    """
+
+    offer: Offer
+
+    def __init__(self, server: Aws, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Make it, and let the machines read its password."""
+        cloud = server.cloud
+        wanted, purge = cloud.settings.database, cloud.settings.purge
+        name = f"{cloud.app}-database"
+        super().__init__("flaskhost:data:Database", cloud.app, None, opts)
+        options = pulumi.ResourceOptions(parent=self)
+        group = server.firewall.only_from_machines("database", "the database", wanted.port)
+        subnets = aws.rds.SubnetGroup(
+            name,
+            subnet_ids=[subnet for subnet, _ in server.network.private],
+            tags=cloud.tags("database"),
+            opts=options,
+        )
+        database = (wanted.name or cloud.app).replace("-", "_")
+        instance = aws.rds.Instance(
+            name,
+            engine=ENGINES[wanted.engine],
+            engine_version=wanted.version or VERSIONS[wanted.engine],
+            instance_class=wanted.instance_class,
+            allocated_storage=wanted.storage,
+            max_allocated_storage=wanted.storage_limit if wanted.storage_limit > wanted.storage else None,
+            storage_type="gp3",
+            storage_encrypted=True,
+            db_name=database,
+            username=USER,
+            manage_master_user_password=True,
+            db_subnet_group_name=subnets.name,
+            vpc_security_group_ids=[group.id],
+            publicly_accessible=False,
+            multi_az=wanted.multi_az,
+            backup_retention_period=wanted.backup_days,
+            copy_tags_to_snapshot=True,
+            deletion_protection=not purge,
+            skip_final_snapshot=purge,
+            final_snapshot_identifier=None if purge else f"{cloud.app}-{cloud.stack}-final",
+            snapshot_identifier=wanted.restore_from,
+            auto_minor_version_upgrade=True,
+            # What `up` says is done when it ends, and not in some night.
+            apply_immediately=True,
+            tags=cloud.tags("database"),
+            # What it was made of counts once; AWS moves the minor version by itself.
+            opts=cloud.holds(self, pulumi.ResourceOptions(ignore_changes=["snapshotIdentifier"])),
+        )
+        arn = instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        tls = wanted.engine == "postgresql" and wanted.driver in VERIFIES_BY_URL
+        place = pulumi.Output.concat(instance.address, f":{wanted.port}/{database}", "?sslmode=require" if tls else "")
+        url = pulumi.Output.concat(f"{wanted.scheme}://", "{username}:{password}@", place)
+        readable = server.identity.allow("database-password", arn.apply(policies.secret))
+        self.offer = Offer(secrets={wanted.variable: {"secret": arn, "url": url}}, after=(instance, readable))
+        self.register_outputs({"address": instance.address})

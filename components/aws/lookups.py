@@ -1,0 +1,282 @@
+"""What is there on AWS before anything is made: asked first, so that all that is missing is told at once.
+
+Nothing else asks AWS during a run. What is made depends on these answers, so a preview needs the right to read them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pulumi_aws as aws
+
+from planning import machines, volumes
+from planning.policies import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from settings import AwsServer, Settings
+
+Answer = TypeVar("Answer")
+
+
+class Missing(Exception):  # noqa: N818 - what is the case on AWS, and no mistake of the program
+    """Something has to be changed before anything can be made; the text is the whole line that a person reads."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Subnets:
+    """A network that is there, or for a new one its zones alone.
+
+    Attributes:
+        vpc: its ID; None for a new one.
+        public: subnets with a route to the Internet, each with its zone; those of a new network have no ID yet.
+        private: those for managed services.
+        has_ipv6: whether machines get an address of IPv6.
+    """
+
+    vpc: str | None
+    public: tuple[tuple[str, str], ...]
+    private: tuple[tuple[str, str], ...]
+    has_ipv6: bool
+
+    @property
+    def zones(self) -> list[str]:
+        """The zones in which machines can be."""
+        return list(dict.fromkeys(zone for _, zone in self.public))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What AWS has answered.
+
+    Attributes:
+        place: partition, region and account.
+        subnets: the network.
+        image: of new machines.
+        data: which volume the first machine shall have.
+        hosted_zone: ID of the zone that has the records; None where Pulumi makes none.
+    """
+
+    place: Place
+    subnets: Subnets
+    image: str
+    data: volumes.Plan
+    hosted_zone: str | None
+
+
+def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags) -> Found:
+    """Ask AWS for everything.
+
+    Args:
+        settings: of the stack.
+        server: the part of them that says which machines.
+        whose: value of the tag by which the stack's data volumes are found.
+        tags: names of the tags of a data volume.
+
+    Raises:
+        Missing: with a line for each thing that is missing or contradicts the settings.
+    """
+    problems: list[str] = []
+
+    def attempt(ask: Callable[[], Answer]) -> Answer | None:
+        try:
+            return ask()
+        except Missing as missing:
+            problems.append(str(missing))
+            return None
+
+    place = Place(
+        partition=aws.get_partition().partition,
+        region=aws.get_region().region,
+        account=aws.get_caller_identity().account_id,
+    )
+    subnets = attempt(lambda: _subnets(server))
+    image = attempt(lambda: _image(server))
+    zone = attempt(lambda: _hosted_zone(settings.dns.zone or "")) if settings.dns.kind == "route53" else None
+    data = attempt(lambda: _data(server, subnets.zones, whose, tags)) if subnets else None
+    if problems or subnets is None or image is None or data is None:
+        raise Missing("\n".join(problems))
+    return Found(place=place, subnets=subnets, image=image, data=data, hosted_zone=zone)
+
+
+def _subnets(server: AwsServer) -> Subnets:
+    network = server.network
+    if network.kind == "new":
+        zones = tuple(("", zone) for zone in network.zones or _first_zones())
+        return Subnets(vpc=None, public=zones, private=zones, has_ipv6=True)
+    if network.kind == "default":
+        found = _default()
+    else:
+        found = _given(network.vpc or "", network.public_subnets, network.private_subnets)
+    if not found.public:
+        raise Missing(
+            "flaskhost:server.network.kind: default needs a default subnet in the account's own VPC, which has none: "
+            "write kind: new, or kind: given with subnets of yours"
+        )
+    if server.has_balancer and len(found.zones) < 2:
+        raise Missing(
+            f"flaskhost:server.network: a load balancer needs public subnets in two zones, and there is one in "
+            f"{', '.join(found.zones)} alone: write kind: new, or subnets of another zone as well"
+        )
+    return found
+
+
+def _first_zones() -> list[str]:
+    """Return the first two zones of the region that the account has without asking for them."""
+    usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
+    return sorted(aws.get_availability_zones(state="available", filters=[usual]).names)[:2]
+
+
+def _default() -> Subnets:
+    """Return the account's own VPC and its subnets."""
+    vpc = _asked(
+        lambda: aws.ec2.get_vpc(default=True),
+        "flaskhost:server.network.kind: default needs the account's own VPC in this region, which has none: write "
+        "kind: new, or kind: given with the VPC to take",
+    ).id
+    filters = [
+        aws.ec2.GetSubnetsFilterArgs(name="vpc-id", values=[vpc]),
+        aws.ec2.GetSubnetsFilterArgs(name="default-for-az", values=["true"]),
+    ]
+    return _network(vpc, aws.ec2.get_subnets(filters=filters).ids, ())
+
+
+def _given(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets:
+    found = _network(vpc, public, private)
+    return dataclasses.replace(found, private=found.private or found.public)
+
+
+def _network(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets:
+    known: dict[str, Any] = {}
+    for subnet in (*public, *private):
+        known[subnet] = _asked(
+            functools.partial(aws.ec2.get_subnet, id=subnet),
+            f"flaskhost:server.network: {subnet} must be a subnet of this account and region, and AWS knows none of "
+            "that name: look its ID up in the console of VPC",
+        )
+    stray = [subnet for subnet, one in known.items() if one.vpc_id != vpc]
+    if stray:
+        raise Missing(f"flaskhost:server.network: {', '.join(stray)} must be in {vpc}: write the subnets of that VPC")
+    with_zones = {subnet: (subnet, str(one.availability_zone)) for subnet, one in known.items()}
+    ordered = sorted((with_zones[subnet] for subnet in public), key=lambda one: one[1])
+    return Subnets(
+        vpc=vpc,
+        public=tuple(ordered),
+        private=tuple(with_zones[subnet] for subnet in private),
+        has_ipv6=all(known[subnet].ipv6_cidr_block for subnet in public),
+    )
+
+
+def _image(server: AwsServer) -> str:
+    """Return the image of new machines: the one that is named, or the newest one of Canonical's."""
+    if server.ami:
+        return server.ami
+    name = machines.image_name(server.ubuntu, machines.architecture(server.instance_type))
+    wanted = {"name": name, "state": "available", "virtualization-type": "hvm"}
+    found = _asked(
+        lambda: aws.ec2.get_ami(
+            owners=[machines.CANONICAL],
+            most_recent=True,
+            filters=[aws.ec2.GetAmiFilterArgs(name=key, values=[value]) for key, value in wanted.items()],
+        ),
+        f"flaskhost:server.ubuntu: Canonical has no image {name} in this region: write server.ami, or another region",
+    )
+    return str(found.id)
+
+
+def _hosted_zone(wanted: str) -> str:
+    found = _asked(
+        lambda: aws.route53.get_zone(name=wanted, private_zone=False),
+        f"flaskhost:dns.zone: must be a public hosted zone of this AWS account (got {wanted!r}): create it in Route 53 "
+        "and enter its name servers at the domain's registrar, or write dns.kind: none and make the records elsewhere",
+    )
+    return str(found.zone_id)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VolumeTags:
+    """Names of the tags of a data volume.
+
+    Attributes:
+        volume: whose volume it is.
+        number: which one of the stack's.
+        restored: the snapshot that it was made of by a setting.
+    """
+
+    volume: str
+    number: str
+    restored: str
+
+
+def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags) -> volumes.Plan:
+    """Return which volume the first machine shall have, by what is there."""
+    if server.zone is not None and server.zone not in zones:
+        raise Missing(
+            f"flaskhost:server.zone: must be a zone with a public subnet of the network (got {server.zone!r}): write "
+            f"one of {', '.join(zones)}, or have a subnet there"
+        )
+    there = _volumes(whose, tags)
+    numbers = [one.number for one in there]
+    double = [one.id for one in there if numbers.count(one.number) > 1]
+    if double:
+        raise Missing(
+            f"the data volumes {', '.join(double)} have one number in the tag {tags.number}: remove the tag "
+            f"{tags.volume} from the one that this stack does not use"
+        )
+    plan = volumes.plan(
+        there, zone=server.zone, usual=zones[0], size=server.data_volume, restore_from=server.restore_from
+    )
+    if plan.used.zone not in zones:
+        raise Missing(
+            f"flaskhost:server.network: has no public subnet in {plan.used.zone}, where the data volume is: write "
+            f"server.zone: {zones[0]}, and the data moves there"
+        )
+    sizes = {one.number: one.size for one in there}
+    least = sizes.get(plan.used.number) or (sizes.get(plan.source) if isinstance(plan.source, int) else None) or 0
+    if server.data_volume < least:
+        raise Missing(
+            f"flaskhost:server.data_volume: must not be below {least}, which the data volume has (got "
+            f"{server.data_volume}): write {least} or more, since a volume can grow and not shrink"
+        )
+    return plan
+
+
+def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
+    filters = [
+        aws.ebs.GetEbsVolumesFilterArgs(name="status", values=["creating", "available", "in-use"]),
+        aws.ebs.GetEbsVolumesFilterArgs(name=f"tag:{tags.volume}", values=[whose]),
+    ]
+    found = []
+    for volume in aws.ebs.get_ebs_volumes(filters=filters).ids:
+        one = aws.ebs.get_volume(filters=[aws.ebs.GetVolumeFilterArgs(name="volume-id", values=[volume])])
+        found.append(
+            volumes.Volume(
+                id=volume,
+                number=int(one.tags[tags.number]),
+                zone=one.availability_zone,
+                size=int(one.size),
+                restored=one.tags.get(tags.restored, ""),
+            )
+        )
+    return found
+
+
+NOTHING = ("no matching", "query returned no results", "couldn't find resource", "not found", "NotFound")
+"""How the provider says that something is not there (terraform-plugin-sdk, retry.NotFoundError and tfresource)."""
+
+
+def _asked(ask: Callable[[], Answer], missing: str) -> Answer:
+    """Return an answer of AWS.
+
+    Raises:
+        Missing: what was asked for is not there. Any other failure, such as a missing right, is AWS's own.
+    """
+    try:
+        return ask()
+    except Exception as error:
+        if any(words in str(error) for words in NOTHING):
+            raise Missing(missing) from None
+        raise

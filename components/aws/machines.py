@@ -1,0 +1,202 @@
+"""The machines of a stack: EC2 instances that can be replaced at any time, each at an address that stays."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+from pulumi_command import local
+
+import rendering
+from components.aws import volumes
+from components.remote import Bastion, Host
+from planning import machines
+
+if TYPE_CHECKING:
+    from components.aws.cloud import Cloud
+    from components.aws.firewall import Firewall
+    from components.aws.identity import Identity
+    from components.aws.network import Network, Subnet
+    from planning.volumes import Plan
+
+SSH_PORT = 22
+
+
+class Machines(pulumi.ComponentResource):
+    """The machines, reached over SSH with a host key that was made before them.
+
+    Attributes:
+        hosts: one a machine, the first one first.
+        instances: their IDs.
+        addresses: their public addresses of IPv4, which stay when a machine is replaced.
+        ipv6: the address of IPv6 of the first one; None where the network has none.
+    """
+
+    hosts: list[Host]
+    instances: list[pulumi.Output[str]]
+    addresses: list[pulumi.Output[str]]
+    ipv6: pulumi.Output[str] | None
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        network: Network,
+        firewall: Firewall,
+        identity: Identity,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Make as many as the settings say."""
+        super().__init__("flaskhost:server:Machines", cloud.app, None, opts)
+        self._cloud, self._network, self._firewall, self._identity = cloud, network, firewall, identity
+        self._keys()
+        plan = cloud.found.data
+        places = machines.spread(network.public, plan.used.zone, cloud.server.count)
+        self.hosts, self.instances, self.addresses, self.ipv6 = [], [], [], None
+        for number, place in enumerate(places, start=1):
+            self._machine(number, place, plan if number == 1 else None)
+        self.register_outputs({"instances": self.instances, "addresses": self.addresses})
+
+    def _keys(self) -> None:
+        """Make the key of the hosts and the one that logs in; they stay in the stack's state, encrypted."""
+        made = local.Command(
+            f"{self._cloud.app}-keys",
+            create="python3 -m ops.keys",
+            logging=local.Logging.NONE,
+            add_previous_output_in_env=False,
+            # Others would lock everybody out of the machines that there are.
+            opts=pulumi.ResourceOptions(
+                parent=self, additional_secret_outputs=["stdout"], ignore_changes=["create", "logging"]
+            ),
+        ).stdout.apply(json.loads)
+        self._private_key, self._host_key = made["login_private"], pulumi.Output.unsecret(made["host_public"])
+        self._user_data = made.apply(lambda keys: rendering.user_data(keys["host_private"], keys["host_public"]))
+        self._key_name = aws.ec2.KeyPair(
+            f"{self._cloud.app}-login",
+            public_key=pulumi.Output.unsecret(made["login_public"]),
+            tags=self._cloud.tags("login"),
+            opts=pulumi.ResourceOptions(parent=self),
+        ).key_name
+
+    def _machine(self, number: int, place: Subnet, plan: Plan | None) -> None:
+        cloud, name = self._cloud, f"{self._cloud.app}-machine-{number}"
+        instance = self._instance(number, place, plan)
+        options = pulumi.ResourceOptions(parent=self)
+        address = aws.ec2.Eip(
+            name,
+            domain="vpc",
+            tags=cloud.tags(f"machine-{number}"),
+            # The name of the site leads to the first one.
+            opts=cloud.holds(self, options) if number == 1 else options,
+        )
+        reachable = aws.ec2.EipAssociation(
+            name,
+            instance_id=instance.id,
+            allocation_id=address.id,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._network.ways),
+        )
+        disk = None
+        if plan:
+            disk = volumes.DataVolume(cloud, plan, instance, pulumi.ResourceOptions(parent=self)).attached
+            if self._network.has_ipv6:
+                self.ipv6 = instance.ipv6_addresses[0]
+        self.instances.append(instance.id)
+        self.addresses.append(address.public_ip)
+        self.hosts.append(self._host(number, instance, address, reachable, disk))
+
+    def _instance(self, number: int, place: Subnet, plan: Plan | None) -> aws.ec2.Instance:
+        cloud, server, (subnet, zone) = self._cloud, self._cloud.server, place
+        image, called = self._image()
+        return aws.ec2.Instance(
+            f"{cloud.app}-machine-{number}-{called}",
+            ami=image,
+            instance_type=server.instance_type,
+            availability_zone=zone,
+            subnet_id=subnet,
+            vpc_security_group_ids=[self._firewall.machines.id],
+            key_name=self._key_name,
+            iam_instance_profile=self._identity.profile,
+            ipv6_address_count=1 if self._network.has_ipv6 else None,
+            user_data=self._user_data,
+            metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
+                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+            ),
+            root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
+                volume_type="gp3",
+                volume_size=server.root_volume,
+                encrypted=True,
+                delete_on_termination=True,
+                tags=cloud.tags(f"machine-{number}-root"),
+            ),
+            tags=cloud.tags(f"machine-{number}"),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # A newer image is no reason for another machine, and what a first boot reads is read by then.
+                ignore_changes=["userData", *([] if server.ami else ["ami"])],
+                # AWS could change the type of a machine that is stopped; a new one starts beside the old one.
+                replace_on_changes=["instanceType"],
+                replacement_trigger=plan.used.number if plan else None,
+                # Where data moves, nobody may write to the old volume while it is copied.
+                delete_before_replace=bool(plan and plan.moves),
+            ),
+        )
+
+    def _image(self) -> tuple[str, str]:
+        """Return the image of new machines, and what makes it another one than that of the machines that there are.
+
+        Among all changes of a machine, that of its image alone is ignored. So where another one is meant, it is in the
+        machine's name.
+        """
+        server = self._cloud.server
+        architecture = machines.architecture(server.instance_type)
+        called = "-".join([server.ubuntu, architecture, *([server.rebuild] if server.rebuild else [])])
+        return self._cloud.found.image, called
+
+    def _behind_bastion(self, number: int, instance: aws.ec2.Instance, bastion: Bastion) -> pulumi.Resource:
+        """Return what waits for a machine that boots, where the plugin's own way to wait does not work."""
+        server = self._cloud.server
+        way = {"host": instance.private_ip, "port": SSH_PORT, "user": server.user, "privateKey": self._private_key}
+        through = {"host": bastion.address, "port": bastion.port, "user": bastion.user}
+        keys = {"privateKey": bastion.private_key, "hostKey": bastion.host_key}
+        answers: pulumi.Resource = local.Command(
+            f"{self._cloud.app}-machine-{number}-answers",
+            create="python3 -m ops.wait",
+            stdin=pulumi.Output.json_dumps({**way, "hostKey": self._host_key, "proxy": {**through, **keys}}),
+            logging=local.Logging.NONE,
+            add_previous_output_in_env=False,
+            triggers=[instance.id],
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["create", "logging"]),
+        )
+        return answers
+
+    def _host(
+        self,
+        number: int,
+        instance: aws.ec2.Instance,
+        address: aws.ec2.Eip,
+        reachable: pulumi.Resource,
+        disk: pulumi.Resource | None,
+    ) -> Host:
+        server, credentials = self._cloud.server, self._cloud.settings.credentials
+        way: tuple[pulumi.Input[str], int] = (address.public_ip, SSH_PORT)
+        ready: pulumi.Resource = reachable
+        bastion = None
+        if server.ssh == "ssm":
+            way = ("127.0.0.1", server.ssm_port + number - 1)
+        elif server.bastion:
+            way = (instance.private_ip, SSH_PORT)
+            bastion = Bastion.of(server.bastion, credentials.bastion_key or "")
+            ready = self._behind_bastion(number, instance, bastion)
+        return Host(
+            address=way[0],
+            port=way[1],
+            user=server.user,
+            private_key=self._private_key,
+            host_key=self._host_key,
+            identity=instance.id,
+            resource=ready,
+            disk=disk,
+            bastion=bastion,
+            boots=True,
+        )

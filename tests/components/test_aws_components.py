@@ -1,0 +1,336 @@
+"""What a stack on AWS is made of, in which order, and what brings a new machine: on a made-up account."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+
+from components.aws import cloud as clouds
+from settings import AwsServer
+from tests.components import cloud, scenario
+from tests.components.recording import record
+from tests.components.scenario import ON_AWS, SEVERAL
+from tests.plugins.aws.account import Account
+
+if TYPE_CHECKING:
+    from planning import volumes
+    from tests.components.recording import Recorder, Registered
+
+INSTANCE, VOLUME, SNAPSHOT = "ec2/instance:Instance", "ebs/volume:Volume", "ebs/snapshot:Snapshot"
+ATTACHMENT, RECORD = "ec2/volumeAttachment:VolumeAttachment", "route53/record:Record"
+
+
+@pytest.fixture(scope="module")
+def one() -> tuple[Recorder, Any]:
+    """Return one machine, and the records of its site."""
+    return cloud.deployed(**ON_AWS)
+
+
+@pytest.fixture(scope="module")
+def several() -> tuple[Recorder, Any]:
+    """Return three machines with all managed services, and the records of their site."""
+    return cloud.deployed(**SEVERAL)
+
+
+def fresh() -> Account:
+    """Return an account with nothing in it but what every account has."""
+    return Account.open(tempfile.mkdtemp(prefix="flaskhost-account-"))
+
+
+def only(recorder: Recorder, kind: str) -> Registered:
+    """Return the one resource of a kind."""
+    (found,) = cloud.of_kind(recorder, kind)
+    return found
+
+
+def before(recorder: Recorder, name: str) -> set[str]:
+    """Return the names of all that has to be done before the steps of that name, by URN's last part."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        now = waiting.pop()
+        for one in (each for each in recorder.every if each.name == now and each.request.custom):
+            waiting += one.after - found
+            found |= one.after
+    return found
+
+
+def test_the_type_tokens_are_these(several: tuple[Recorder, Any]) -> None:
+    """Promise: a token is a part of the state; renaming one would replace what serves."""
+    tokens = {one.kind for one in several[0].every if one.kind.startswith("flaskhost:")}
+    assert tokens == {
+        "flaskhost:server:Aws",
+        "flaskhost:server:Identity",
+        "flaskhost:server:Machines",
+        "flaskhost:network:Network",
+        "flaskhost:network:Firewall",
+        "flaskhost:data:Volume",
+        "flaskhost:data:Database",
+        "flaskhost:data:Redis",
+        "flaskhost:data:Media",
+        "flaskhost:data:Connections",
+        "flaskhost:site:Names",
+        "flaskhost:site:Balancer",
+        "flaskhost:host:Base",
+        "flaskhost:site:Site",
+        "flaskhost:release:Release",
+    }
+
+
+def test_every_resource_belongs_to_a_component(several: tuple[Recorder, Any]) -> None:
+    """Promise: the tree reads as a list of what there is, and names begin with the application's."""
+    for one in several[0].every:
+        assert one.name.startswith("guestbook"), one.name
+        if one.request.custom:
+            assert one.request.parent.split("::")[2].split("$")[-1].startswith("flaskhost:"), one.name
+
+
+def test_nothing_is_done_on_a_machine_before_it_can_be_reached_at_its_address(one: tuple[Recorder, Any]) -> None:
+    """Promise: the first connection goes to the address that stays, with the host key that was made before."""
+    recorder = one[0]
+    steps = [each for each in recorder.every if each.kind.startswith("command:remote:")]
+    assert {each.name for each in steps} == {
+        f"guestbook-{step}"
+        for step in ("command", "volume", "base", "source", "connections", "environment", "site", "release")
+    }
+    for step in steps:
+        connection = step.inputs["connection"]
+        assert connection["hostKey"] == "ssh-ed25519 AAAAhost"
+        assert connection["user"] == "ubuntu"
+        assert "guestbook-machine-1" in before(recorder, step.name)
+    assert {step.inputs["connection"]["host"] for step in steps} == {one[1][0].split()[-1]}
+
+
+def test_the_base_waits_for_the_data_volume_and_the_command_does_not(one: tuple[Recorder, Any]) -> None:
+    """Promise: nothing is written where the disk will be mounted, and a machine boots while its disk is still busy."""
+    assert "guestbook-data" in before(one[0], "guestbook-volume")
+    assert "guestbook-volume" in before(one[0], "guestbook-base")
+    assert "guestbook-data" not in before(one[0], "guestbook-command")
+
+
+def test_a_new_machine_gets_every_step_anew(one: tuple[Recorder, Any]) -> None:
+    """Promise: what identifies a host is the instance."""
+    instance = only(one[0], INSTANCE)
+    identity = next(each for each in one[0].every if each.name == "guestbook-base" and each.request.custom)
+    assert identity.inputs["triggers"][0].startswith("i-0")
+    assert instance.inputs["availabilityZone"] == "eu-central-1a"
+
+
+def test_a_machine_boots_with_the_host_key_that_is_pinned(one: tuple[Recorder, Any]) -> None:
+    """Promise: cloud-init is told the host key and nothing else."""
+    told = only(one[0], INSTANCE).inputs["userData"]
+    assert told.startswith("#cloud-config\n")
+    assert "host-private-canary" in told
+    assert "login-private-canary" not in told
+    assert [line for line in told.splitlines() if line and not line.startswith((" ", "#"))] == ["ssh_keys:"]
+
+
+def test_a_newer_image_replaces_no_machine(one: tuple[Recorder, Any]) -> None:
+    """Promise: the image counts when the machine is made, and so does what its first boot reads."""
+    assert set(only(one[0], INSTANCE).request.ignoreChanges) == {"ami", "userData"}
+
+
+def test_an_image_that_the_stack_names_replaces_the_machine_when_it_changes() -> None:
+    """Promise: server.ami is followed to the letter."""
+    image = next(each["id"] for each in Account().images() if "24.04-arm64" in each["name"])
+    recorder, _ = cloud.deployed(**{**ON_AWS, "server": {**ON_AWS["server"], "ami": image}})
+    assert only(recorder, INSTANCE).inputs["ami"] == image
+    assert list(only(recorder, INSTANCE).request.ignoreChanges) == ["userData"]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"rebuild": "2026-12"}, "guestbook-machine-1-24.04-arm64-2026-12"),
+        ({"ubuntu": "22.04"}, "guestbook-machine-1-22.04-arm64"),
+        ({"instance_type": "t3.small"}, "guestbook-machine-1-24.04-amd64"),
+        ({"instance_type": "m7g.large"}, "guestbook-machine-1-24.04-arm64"),
+    ],
+)
+def test_another_image_is_another_machine_by_its_name(change: dict[str, str], name: str) -> None:
+    """Promise: whoever asks for another image gets the newest one, though a change of it is ignored otherwise."""
+    recorder, _ = cloud.deployed(**{**ON_AWS, "server": {**ON_AWS["server"], **change}})
+    assert only(recorder, INSTANCE).name == name
+    release = name.split("-")[3]
+    assert f"-{release}-" in next(
+        each["name"] for each in Account().images() if each["id"] == only(recorder, INSTANCE).inputs["ami"]
+    )
+
+
+def test_another_type_is_a_new_machine(one: tuple[Recorder, Any]) -> None:
+    """Promise: the old one serves until the new one is there, and AWS is not asked to stop and change it."""
+    request = only(one[0], INSTANCE).request
+    assert list(request.replaceOnChanges) == ["instanceType"]
+    assert request.deleteBeforeReplace is False
+
+
+def test_the_disk_is_let_go_before_another_machine_gets_it(one: tuple[Recorder, Any]) -> None:
+    """Promise: the old machine is shut down in order first, so that nothing is lost that it had not written yet."""
+    attachment = only(one[0], ATTACHMENT)
+    assert attachment.request.deleteBeforeReplace is True
+    assert attachment.inputs["stopInstanceBeforeDetaching"] is True
+
+
+def kept(account: Account, **server: Any) -> Recorder:
+    """Deploy one machine with further settings to an account."""
+    return cloud.deployed(account, **{**ON_AWS, "server": {**ON_AWS["server"], **server}})[0]
+
+
+def test_a_second_run_uses_the_same_volume() -> None:
+    """Promise: what is found by its tags is what is used."""
+    account = fresh()
+    first = only(kept(account), VOLUME)
+    assert first.name == "guestbook-data-1"
+    assert _planned(account).used.number == 1
+
+
+def _planned(account: Account, **server: Any) -> volumes.Plan:
+    """Return which volume a further run would use."""
+    found: list[volumes.Plan] = []
+
+    def look() -> None:
+        settings = scenario.of(**{**ON_AWS, "server": {**ON_AWS["server"], **server}})
+        assert isinstance(settings.server, AwsServer)
+        found.append(clouds.of(settings, settings.server).found.data)
+
+    record(look, recorder=cloud.Cloud(account))
+    return found[0]
+
+
+def test_the_stack_stays_where_its_data_is() -> None:
+    """Promise: without a word about zones, a machine is made where its volume is, and not in the first zone."""
+    account = fresh()
+    kept(account, zone="eu-central-1b")
+    assert _planned(account).used.zone == "eu-central-1b"
+
+
+def test_another_zone_copies_the_data_once_nobody_writes_any_more() -> None:
+    """Promise: the old machine goes first, then a snapshot is taken, and the new volume is made of it."""
+    account = fresh()
+    kept(account)
+    plan = _planned(account, zone="eu-central-1b")
+    assert (plan.used.number, plan.used.zone, plan.source, plan.moves) == (2, "eu-central-1b", 1, True)
+
+
+def test_a_volume_does_not_shrink() -> None:
+    """Promise: said before anything is made, with the size that is there."""
+    account = fresh()
+    kept(account, data_volume=40)
+    with pytest.raises(pulumi.RunError, match=r"data_volume: must not be below 40, .* \(got 20\)"):
+        _planned(account)
+
+
+def test_a_missing_zone_of_dns_is_told_with_what_to_do() -> None:
+    """Promise: before anything is made on AWS."""
+    account = Account.open(tempfile.mkdtemp(prefix="flaskhost-account-"))
+    account.options["hosted_zones"] = ["example.org"]
+    with pytest.raises(
+        Exception, match=r"dns\.zone: must be a public hosted zone of this AWS account \(got 'example\.com'"
+    ):
+        cloud.deployed(account, **ON_AWS)
+
+
+def test_a_zone_without_a_subnet_is_told_with_those_that_have_one() -> None:
+    """Promise: before anything is made on AWS."""
+    with pytest.raises(
+        Exception, match=r"server\.zone: .* \(got 'eu-central-1c'\): write one of eu-central-1a, eu-central-1b"
+    ):
+        kept(fresh(), zone="eu-central-1c")
+
+
+def test_every_name_leads_to_the_machine_by_both_protocols(one: tuple[Recorder, Any]) -> None:
+    """Promise: domains and redirects alike, and only the named authorities may issue certificates for them."""
+    records = {(each.inputs["name"], each.inputs["type"]) for each in cloud.of_kind(one[0], RECORD)}
+    assert records == {(name, kind) for name in ("example.com", "www.example.com") for kind in ("A", "AAAA", "CAA")}
+    assert [line.split()[2] for line in one[1]] == ["A", "AAAA", "A", "AAAA"]
+
+
+def test_elsewhere_the_records_are_told(several: tuple[Recorder, Any]) -> None:
+    """Promise: as lines of a zone file, also for a load balancer."""
+    recorder, told = cloud.deployed(**{**ON_AWS, "dns": {"kind": "none"}})
+    assert cloud.of_kind(recorder, RECORD) == []
+    assert [line.rpartition(" ")[0] for line in told] == [
+        "example.com. 60 A",
+        "example.com. 60 AAAA",
+        "www.example.com. 60 A",
+        "www.example.com. 60 AAAA",
+    ]
+    assert [line.split()[2] for line in several[1]] == ["CNAME", "CNAME"]
+
+
+def test_machines_are_spread_over_zones(several: tuple[Recorder, Any]) -> None:
+    """Promise: one zone can fail."""
+    zones = [each.inputs["availabilityZone"] for each in cloud.of_kind(several[0], INSTANCE)]
+    assert sorted(zones) == ["eu-central-1a", "eu-central-1a", "eu-central-1b"]
+
+
+def test_all_machines_stage_before_any_lets_visitors_in(several: tuple[Recorder, Any]) -> None:
+    """Promise: the same rule as on servers of other kinds."""
+    staged = {f"guestbook-{number}-stage" for number in (1, 2, 3)}
+    for number in (1, 2, 3):
+        assert staged <= before(several[0], f"guestbook-{number}-switch")
+
+
+def test_the_balancer_asks_for_the_health_path_and_lets_machines_drain(several: tuple[Recorder, Any]) -> None:
+    """Promise: over TLS, with the status that the settings say."""
+    group = only(several[0], "lb/targetGroup:TargetGroup").inputs
+    assert (group["healthCheck"]["path"], group["healthCheck"]["matcher"]) == ("/health", "200")
+    assert group["deregistrationDelay"] == 30
+    assert len(cloud.of_kind(several[0], "lb/targetGroupAttachment:TargetGroupAttachment")) == 3
+
+
+def test_the_certificate_is_proven_before_the_balancer_has_it(several: tuple[Recorder, Any]) -> None:
+    """Promise: AWS has seen the records that prove all names."""
+    certificate = only(several[0], "acm/certificate:Certificate").inputs
+    assert [certificate["domainName"], *certificate["subjectAlternativeNames"]] == ["example.com", "www.example.com"]
+    assert "guestbook-certificate" in before(several[0], "guestbook-https")
+
+
+def test_names_beyond_what_a_rule_takes_get_rules_of_their_own() -> None:
+    """Promise: seven names work as two do."""
+    names = [f"{letter}.example.com" for letter in "abcdefg"]
+    recorder, _ = cloud.deployed(**{**SEVERAL, "web__domains": names, "web__redirects": []})
+    rules = cloud.of_kind(recorder, "lb/listenerRule:ListenerRule")
+    portions = [each.inputs["conditions"][0]["hostHeader"]["values"] for each in rules]
+    assert sorted(len(portion) for portion in portions) == [2, 5]
+    assert sorted(name for portion in portions for name in portion) == names
+
+
+def test_a_long_name_of_an_application_leaves_room_for_what_pulumi_adds() -> None:
+    """Promise: AWS takes 32 characters for a load balancer, and the longest name of an application has 31."""
+    recorder, _ = cloud.deployed(**{**SEVERAL, "app__name": "a" * 31})
+    for kind in ("lb/loadBalancer:LoadBalancer", "lb/targetGroup:TargetGroup"):
+        assert len(only(recorder, kind).name) + 8 <= 32
+
+
+def test_connections_are_told_in_a_step_of_their_own(several: tuple[Recorder, Any]) -> None:
+    """Promise: what is known only when AWS has made it hides nothing else in a preview, and no password is in it."""
+    steps = [each for each in several[0].every if each.name == "guestbook-2-connections" and each.request.custom]
+    (document,) = [each.inputs["stdin"] for each in steps]
+    said = dict(line.split(" = ", 1) for line in document.splitlines() if " = " in line and not line.startswith(" "))
+    assert set(json.loads(said["values"])) == {"REDIS_URL", "MEDIA_BUCKET", "AWS_DEFAULT_REGION"}
+    url = json.loads(said["secrets"])["DATABASE_URL"]
+    assert url["url"].startswith("postgresql://{username}:{password}@")
+    assert url["url"].endswith("/guestbook?sslmode=require")
+    assert url["secret"].startswith("arn:aws:secretsmanager:")
+    assert not steps[0].secrets & {"stdin"}
+
+
+def test_a_preview_shows_all_but_what_aws_has_not_made_yet() -> None:
+    """Promise: of the steps on the machine, only the connections are unknown before the first deployment."""
+    recorder, _ = record(cloud.program(**SEVERAL), recorder=cloud.Cloud(fresh()), preview=True)
+    texts = {each.name: each.inputs.get("stdin") for each in recorder.every if each.kind == "command:remote:Command"}
+    assert [name for name, text in texts.items() if not isinstance(text, str) or "flaskhost 1" not in text] == [
+        name for name in texts if name.endswith("-connections")
+    ] or all(isinstance(text, str) for text in texts.values())
+
+
+def test_steps_of_the_first_machine_stay_when_another_one_comes() -> None:
+    """Promise: aliases tell Pulumi that the first of several machines is the one that was alone."""
+    recorder, _ = cloud.deployed(**SEVERAL)
+    base = next(each for each in recorder.every if each.kind == "flaskhost:host:Base" and each.name == "guestbook-1")
+    assert [alias.spec.name for alias in base.request.aliases] == ["guestbook"]
