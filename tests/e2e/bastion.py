@@ -29,16 +29,22 @@ class Way:
 
 
 @contextlib.contextmanager
-def through_bastion(machine: Machine, image: str) -> Iterator[Way]:
-    """Make a bastion beside a server; the end of the `with` removes it."""
+def bastion(image: str, label: str = "bastion") -> Iterator[Way]:
+    """Make a bastion; the end of the `with` removes it."""
     keys = server.keys()
-    with Machine("bastion", image) as made:
+    with Machine(label, image) as made:
         made.add_user("jump", keys["login_public"])
         made.host.run("usermod --shell /usr/sbin/nologin jump")
+        named = {key: value for key, value in made.settings.items() if key != "kind"}
+        yield Way(made, {"bastion": {**named, "user": "jump"}}, keys["login_private"])
+
+
+@contextlib.contextmanager
+def through_bastion(machine: Machine, image: str) -> Iterator[Way]:
+    """Make a bastion beside a server; the end of the `with` removes it."""
+    with bastion(image) as way:
         inside = machine.host.run("hostname -I").split()[0]
         # The stand-in for the plugin connects to this machine only, so the server is at a port of the bastion itself.
         proxy = f"$(ls /lib/systemd/systemd-socket-proxyd /usr/lib/systemd/systemd-socket-proxyd | head -1) {inside}:22"
-        made.host.run(f"systemd-run -q --unit=way --socket-property=ListenStream=127.0.0.1:2200 {proxy}")
-        bastion = {key: value for key, value in made.settings.items() if key != "kind"}
-        server_behind = {"bastion": {**bastion, "user": "jump"}, "address": "127.0.0.1", "port": 2200}
-        yield Way(made, server_behind, keys["login_private"])
+        way.bastion.host.run(f"systemd-run -q --unit=way --socket-property=ListenStream=127.0.0.1:2200 {proxy}")
+        yield Way(way.bastion, {**way.settings, "address": "127.0.0.1", "port": 2200}, way.key)

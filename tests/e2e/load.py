@@ -47,12 +47,13 @@ class Visit:
 @final
 @dataclass
 class Visitors:
-    """Load on https://127.0.0.1:<port>/ for as long as the `with` block lasts."""
+    """Load on https://127.0.0.1:<port>/, or another address of a test's own, for as long as the `with` block lasts."""
 
     port: int
     rate: float = RATE
     domain: str = "localhost"
     limit: float = LIMIT_SECONDS
+    address: str = "127.0.0.1"
     visits: list[Visit] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -119,9 +120,9 @@ class Visitors:
         self.visits.append(Visit(round(sent, 3), round(time.monotonic() - begin, 3), status, version, problem))
 
     async def _ask(self) -> tuple[int, str]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=self._trusting)
+        reader, writer = await asyncio.open_connection(self.address, self.port, ssl=self._trusting)
         try:
-            host = f"{self.domain}:{self.port}"
+            host = self.domain if self.port == 443 else f"{self.domain}:{self.port}"
             writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             answer = await reader.read()
         finally:

@@ -1,4 +1,4 @@
-"""The site as a visitor's browser sees it, over HTTP and HTTPS on 127.0.0.1."""
+"""The site as a visitor's browser sees it, over HTTP and HTTPS on 127.0.0.1 or on a test's own host."""
 
 from __future__ import annotations
 
@@ -49,10 +49,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """The two ports of a site on this machine."""
+    """The two ports of a site on this machine, and by which name it is asked for, if not by its address."""
 
     http_port: int
     https_port: int
+    address: str = "127.0.0.1"
+    name: str = ""
 
     def get(
         self, path: str = "/", *, plain: bool = False, host: str = "", headers: Mapping[str, str] | None = None
@@ -107,14 +109,15 @@ class Site:
         self, method: str, path: str, *, plain: bool = False, headers: Mapping[str, str], body: bytes = b""
     ) -> Answer:
         connection: http.client.HTTPConnection
+        headers = {**({"Host": self.name} if self.name else {}), **headers}
         if plain:
-            connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=SECONDS)
+            connection = http.client.HTTPConnection(self.address, self.http_port, timeout=SECONDS)
         else:
             # The certificate is self-signed.
             trusting = ssl.create_default_context()
             trusting.check_hostname = False
             trusting.verify_mode = ssl.CERT_NONE
-            connection = http.client.HTTPSConnection("127.0.0.1", self.https_port, timeout=SECONDS, context=trusting)
+            connection = http.client.HTTPSConnection(self.address, self.https_port, timeout=SECONDS, context=trusting)
         try:
             connection.request(method, path, body=body or None, headers={**headers, "Connection": "close"})
             answer = connection.getresponse()
