@@ -1,0 +1,169 @@
+"""The IAM policy for whoever runs `pulumi up` on AWS: it is narrow, and it has what the components need."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+POLICY: dict[str, Any] = json.loads((TREE / "docs/aws-deploy-policy.json").read_text())
+STATEMENTS: list[dict[str, Any]] = POLICY["Statement"]
+
+LONGEST_INLINE = 10240
+"""Characters of a role's own policies, without blanks (IAM and AWS STS quotas, "IAM and STS character limits")."""
+
+KINDS = re.compile(r"\baws\.(\w+)\.([A-Z]\w+)\(")
+ARGUMENTS = "Args"
+"""How the names of the SDK's types of arguments end, which are no resources."""
+
+MAKES = {
+    "acm.Certificate": "acm:RequestCertificate",
+    "acm.CertificateValidation": "acm:DescribeCertificate",  # it only waits
+    "cloudwatch.LogGroup": "logs:CreateLogGroup",
+    "dlm.LifecyclePolicy": "dlm:CreateLifecyclePolicy",
+    "ebs.Snapshot": "ec2:CreateSnapshot",
+    "ebs.Volume": "ec2:CreateVolume",
+    "ec2.DefaultSecurityGroup": "ec2:RevokeSecurityGroupIngress",  # it is there, and is emptied
+    "ec2.Eip": "ec2:AllocateAddress",
+    "ec2.EipAssociation": "ec2:AssociateAddress",
+    "ec2.Instance": "ec2:RunInstances",
+    "ec2.InternetGateway": "ec2:CreateInternetGateway",
+    "ec2.KeyPair": "ec2:ImportKeyPair",
+    "ec2.Route": "ec2:CreateRoute",
+    "ec2.RouteTable": "ec2:CreateRouteTable",
+    "ec2.RouteTableAssociation": "ec2:AssociateRouteTable",
+    "ec2.SecurityGroup": "ec2:CreateSecurityGroup",
+    "ec2.Subnet": "ec2:CreateSubnet",
+    "ec2.VolumeAttachment": "ec2:AttachVolume",
+    "ec2.Vpc": "ec2:CreateVpc",
+    "elasticache.ReplicationGroup": "elasticache:CreateReplicationGroup",
+    "elasticache.SubnetGroup": "elasticache:CreateCacheSubnetGroup",
+    "iam.InstanceProfile": "iam:CreateInstanceProfile",
+    "iam.Role": "iam:CreateRole",
+    "iam.RolePolicy": "iam:PutRolePolicy",
+    "lb.Listener": "elasticloadbalancing:CreateListener",
+    "lb.ListenerRule": "elasticloadbalancing:CreateRule",
+    "lb.LoadBalancer": "elasticloadbalancing:CreateLoadBalancer",
+    "lb.TargetGroup": "elasticloadbalancing:CreateTargetGroup",
+    "lb.TargetGroupAttachment": "elasticloadbalancing:RegisterTargets",
+    "rds.Instance": "rds:CreateDBInstance",
+    "rds.SubnetGroup": "rds:CreateDBSubnetGroup",
+    "route53.HealthCheck": "route53:CreateHealthCheck",
+    "route53.Record": "route53:ChangeResourceRecordSets",
+    "s3.Bucket": "s3:CreateBucket",
+    "s3.BucketCorsConfiguration": "s3:PutBucketCORS",
+    "s3.BucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "s3.BucketOwnershipControls": "s3:PutBucketOwnershipControls",
+    "s3.BucketPolicy": "s3:PutBucketPolicy",
+    "s3.BucketPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3.BucketServerSideEncryptionConfiguration": "s3:PutEncryptionConfiguration",
+    "s3.BucketVersioning": "s3:PutBucketVersioning",
+    "vpc.SecurityGroupEgressRule": "ec2:AuthorizeSecurityGroupEgress",
+    "vpc.SecurityGroupIngressRule": "ec2:AuthorizeSecurityGroupIngress",
+}
+"""By what each type of resource comes to be (Service Authorization Reference)."""
+
+IN_PAIRS = {
+    "ec2:AttachVolume": "ec2:DetachVolume",
+    "ec2:AllocateAddress": "ec2:ReleaseAddress",
+    "ec2:ImportKeyPair": "ec2:DeleteKeyPair",
+    "ec2:RunInstances": "ec2:TerminateInstances",
+    "acm:RequestCertificate": "acm:DeleteCertificate",
+    "iam:PutRolePolicy": "iam:DeleteRolePolicy",
+}
+"""What makes something, and what removes it, where the words differ."""
+
+
+def listed(value: Any) -> list[str]:
+    """Return what a statement says, which may be one word or a list."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+def allowed() -> list[str]:
+    """Return every action of the policy, as often as it is there."""
+    return [action for statement in STATEMENTS for action in listed(statement["Action"])]
+
+
+def made() -> set[str]:
+    """Return the types of resources that the components make."""
+    text = "".join(file.read_text() for file in sorted((TREE / "components/aws").glob("*.py")))
+    return {f"{module}.{kind}" for module, kind in KINDS.findall(text) if not kind.endswith(ARGUMENTS)}
+
+
+def test_it_is_a_policy_that_a_role_takes() -> None:
+    """In the language of IAM, each statement with a name, and short enough for a policy of the role's own."""
+    assert POLICY["Version"] == "2012-10-17"
+    names = [statement["Sid"] for statement in STATEMENTS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in names)
+    assert all(set(one) <= {"Sid", "Effect", "Action", "Resource", "Condition"} for one in STATEMENTS)
+    assert {statement["Effect"] for statement in STATEMENTS} == {"Allow"}
+    assert len(re.sub(r"\s", "", json.dumps(POLICY))) <= LONGEST_INLINE
+
+
+def test_every_right_is_named() -> None:
+    """No wildcard takes in what AWS may add one day, and nothing is there twice in one statement."""
+    assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z0-9]+", action) for action in allowed())
+    assert all(len(set(listed(one["Action"]))) == len(listed(one["Action"])) for one in STATEMENTS)
+
+
+def test_the_table_knows_every_type_of_resource() -> None:
+    """Whoever adds a type to a component adds its right here, and in the policy."""
+    assert made() == set(MAKES)
+
+
+@pytest.mark.parametrize("kind", MAKES)
+def test_each_type_of_resource_can_be_made(kind: str) -> None:
+    """By the action that AWS asks for it."""
+    assert MAKES[kind] in allowed()
+
+
+def test_what_is_made_can_be_removed() -> None:
+    """Or `destroy` would leave it behind."""
+    makes = {action for action in MAKES.values() if re.search(r":(Create|Attach|Allocate|Import|Run|Request)", action)}
+    for action in sorted(makes):
+        assert IN_PAIRS.get(action, action.replace(":Create", ":Delete")) in allowed()
+
+
+def test_roles_are_those_of_the_components_alone() -> None:
+    """Which rights they get is for whoever deploys to say; which roles those are is not."""
+    for statement in STATEMENTS:
+        actions = [action for action in listed(statement["Action"]) if action.startswith("iam:")]
+        for resource in listed(statement["Resource"]) if actions else []:
+            assert re.fullmatch(
+                r"arn:aws:iam::\*:(role/\*-(machines|snapshots)-\*|instance-profile/\*-machines-\*"
+                r"|role/aws-service-role/\*)",
+                resource,
+            )
+
+
+def test_a_role_is_handed_only_to_machines_and_to_the_service_of_snapshots() -> None:
+    """And the services that need a role of their own are named."""
+    passing = [one for one in STATEMENTS if "iam:PassRole" in listed(one["Action"])]
+    assert [one["Condition"]["StringEquals"]["iam:PassedToService"] for one in passing] == [
+        ["ec2.amazonaws.com", "dlm.amazonaws.com"]
+    ]
+    linked = [one for one in STATEMENTS if "iam:CreateServiceLinkedRole" in listed(one["Action"])]
+    assert [one["Condition"]["StringEquals"]["iam:AWSServiceName"] for one in linked] == [
+        ["elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com"]
+    ]
+
+
+def test_no_secret_can_be_read() -> None:
+    """The password of the database is for the machines; whoever deploys lets AWS make it, and no more."""
+    secrets = {action for action in allowed() if action.startswith(("secretsmanager:", "kms:"))}
+    assert secrets == {"secretsmanager:CreateSecret", "secretsmanager:TagResource", "kms:DescribeKey"}
+
+
+def test_machines_and_disks_of_others_cannot_be_removed() -> None:
+    """What can have tags is removed by its tag of ours only."""
+    ends = ("ec2:TerminateInstances", "ec2:StopInstances", "ec2:DeleteVolume", "ec2:DeleteSnapshot", "ec2:DeleteVpc")
+    for end in ends:
+        statements = [one for one in STATEMENTS if end in listed(one["Action"])]
+        assert [one["Condition"]["StringEquals"] for one in statements] == [
+            {"aws:ResourceTag/flaskhost:project": "flaskhost"}
+        ]
