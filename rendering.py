@@ -37,6 +37,9 @@ LONGEST_NAME = 46
 MANY_NAMES = 32
 # What a load balancer may ask from: private and link-local addresses (RFC 1918, RFC 6598, RFC 4193).
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+# What boto3 reads, beside the name of the bucket.
+BUCKET_REGION = "AWS_DEFAULT_REGION"
+KEEPALIVE_MARGIN_SECONDS = 15
 DATA_LABEL = "flaskhost-data"
 # What outlives a machine, and so lies on its data volume: of the application's folder.
 KEPT_FOLDERS = ("shared", "backups")
@@ -182,7 +185,8 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
     host_name = {"host": place.label} if place.label else {}
     repairs = {} if place.repairs is None else {"repairs": place.repairs}
     networks = {"networks": list(app.development.allowed_networks)} if development else {}
-    release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files})
+    handed = {"connections": found} if (found := _handed(settings)) else {}
+    release = _digest({"tree": source.tree, "commit": source.commit, **built, **shown, "files": files, **handed})
     host = first_name(settings)
     scheme, port = ("https", _port(settings)) if web.https else ("http", _plain_port(settings))
     health = {
@@ -221,6 +225,7 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
                 **app.model_dump(include={"build_timeout", "env_example"}),
                 "migrate": _once(settings, place)["migrate"],
                 "environment": environment,
+                **handed,
                 **shown,
             },
             files,
@@ -262,6 +267,27 @@ def plan(settings: Settings, source: Resolved, place: Place | None = None) -> Pl
         teardown=_teardown(settings, place),
         **steps,
     )
+
+
+def _handed(settings: Settings) -> dict[str, str]:
+    """Return what managed services hand to the application, by variable.
+
+    Another variable, or another thing in it, is another release; only what AWS makes of it is not known here.
+    """
+    database, redis, media = settings.database, settings.redis, settings.media
+    found = {}
+    if database.kind == "rds":
+        found[database.variable] = f"{database.kind}: {database.scheme} {database_name(settings)}"
+    if redis.kind == "elasticache":
+        found[redis.variable] = redis.kind
+    if media.kind == "s3":
+        found |= {media.variable: media.kind, BUCKET_REGION: "region"}
+    return found
+
+
+def database_name(settings: Settings) -> str:
+    """Return the name of the database that RDS makes."""
+    return (settings.database.name or settings.app.name).replace("-", "_")
 
 
 def first_name(settings: Settings) -> str:
@@ -449,7 +475,7 @@ def _site(settings: Settings, about: Mapping[str, Any]) -> str:
         default="" if web.domains else " default_server",
         port=_port(settings),
         plain_port=_plain_port(settings),
-        asked={"path": app.health.path, "host": first_name(settings)} if behind_balancer else None,
+        asked=_asked(settings) if behind_balancer else None,
         private_networks=PRIVATE_NETWORKS,
     )
     files = {
@@ -464,6 +490,17 @@ def _site(settings: Settings, about: Mapping[str, Any]) -> str:
     if len(names) > MANY_NAMES or any(len(name) > LONGEST_NAME for name in names):
         files["/etc/nginx/conf.d/flaskhost-names.conf"] = _render("etc/nginx/conf.d/flaskhost-names.conf.j2")
     return document.write("site", app.name, {"https": web.https, "domains": names, **about}, files)
+
+
+def _asked(settings: Settings) -> dict[str, Any]:
+    """Return what a load balancer asks for, under which name, and how long Nginx keeps its connections (seconds)."""
+    keepalive = idle_seconds(settings) + KEEPALIVE_MARGIN_SECONDS
+    return {"path": settings.app.health.path, "host": first_name(settings), "keepalive": keepalive}
+
+
+def idle_seconds(settings: Settings) -> int:
+    """Return how long a load balancer keeps a connection on which nothing happens; its usual time, and its longest."""
+    return max(60, min(settings.web.timeout, 4000))
 
 
 def _release_files(settings: Settings) -> dict[str, str]:

@@ -13,7 +13,7 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import quote
 
 from flaskhost import caller, envfile, releases
@@ -205,8 +205,19 @@ def _composed(paths: Layout, release: Release) -> Optional[str]:
     return own if more is None else envfile.merged(own, more)
 
 
+def names(paths: Layout) -> List[str]:
+    """Return the names of all variables that the stack has asked for."""
+    now = wanted(paths) or {"values": {}, "secrets": {}}
+    return sorted([*now["values"], *now["secrets"]])
+
+
 def are_new_to(paths: Layout, release: Release) -> bool:
-    """Tell whether the active release runs with other values than those of now."""
+    """Tell whether the active release runs with other values of its variables than those of now.
+
+    One that was made for other variables is no matter: the release that comes with them is started in its own time.
+    """
+    if names(paths) != release.facts.get("connections", []):
+        return False
     text, file = _composed(paths, release), environment(paths, release)
     if text is None:
         return False

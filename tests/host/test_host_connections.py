@@ -135,8 +135,14 @@ def connected(ready: Server, aws: Aws) -> Server:
     assert aws.fields
     ready.do(text())
     ready.release()
+    made_for_them(ready)
     ready.calls()
     return ready
+
+
+def made_for_them(server: Server) -> None:
+    """Have the active release one that its stack has made for these variables."""
+    active(server).update(connections=sorted([*VALUES, *SECRETS]))
 
 
 def test_a_release_has_what_the_stack_connects_it_to(ready: Server, aws: Aws) -> None:
@@ -211,16 +217,29 @@ def test_a_missing_package_is_named(ready: Server, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_stack_without_connections_leaves_nothing(connected: Server) -> None:
-    """Promise: units, files and variables go, with the release that serves started without them."""
+    """Promise: units and files go at once, and the variables with the release that comes without them."""
     done = connected.do(text({}, {}))
-    assert (done["changed"], done["restarted"]) == (True, True)
+    assert (done["changed"], done["restarted"]) == (True, False)
     left = [path.name for path in connected.paths.etc.rglob("connections*")]
     assert left == []
     assert not any((connected.paths.units / name).exists() for name in UNITS)
-    assert "DATABASE_URL" not in environment(connected)
     assert drift.drift("guestbook", Progress(connected.said))["differences"] == []
+    connected.release(env__SITE_TITLE="another")
+    assert "DATABASE_URL" not in environment(connected)
     connected.calls()
     assert connected.do(text({}, {})) == {"changed": False, "restarted": False}
+    assert connected.acted() == []
+
+
+@pytest.mark.parametrize("now", [{}, {"CACHE_URL": "rediss://elsewhere"}, {**VALUES, "FURTHER": "1"}])
+def test_a_release_that_was_made_for_other_variables_is_left_alone(
+    connected: Server, now: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise: neither the step nor the timer starts old code with what only the code after it knows."""
+    before = environment(connected)
+    assert connected.do(text(now, SECRETS))["restarted"] is False
+    assert refresh(capsys)[0] == 0
+    assert environment(connected) == before
     assert connected.acted() == []
 
 
@@ -530,6 +549,7 @@ def test_development_is_started_anew(server: Server, aws: Aws, monkeypatch: pyte
     server.do(text())
     for step in (plan.environment, plan.prepare, plan.stage, plan.switch):
         server.do(step, **({"archive": str(source.archive)} if step == plan.prepare else {}))
+    made_for_them(server)
     assert f":{ENCODED}@" in environment(server)["DATABASE_URL"]
     aws.fields["password"] = "rotated"
     server.calls()

@@ -13,7 +13,7 @@ import pytest
 from flaskhost import backups, document, layout, maintenance, migrations, releases
 from flaskhost.progress import Progress
 from flaskhost.shell import Failure
-from flaskhost.verbs import restore, status, umbrella
+from flaskhost.verbs import restore, stage, status, umbrella
 
 from tests.components import scenario
 
@@ -370,6 +370,20 @@ def test_a_downgrade_without_a_way_changes_nothing(served: Server) -> None:
     with pytest.raises(Failure, match=r"have no way from 0005 to the one head of .*\(0001\).*Nothing was changed"):
         deploy(served, OLD, app__way_back="downgrade")
     assert at(served) == "0005"
+
+
+def test_another_start_of_the_release_that_serves_does_nothing_to_the_database(served: Server) -> None:
+    """Promise: a password that AWS changes at night takes no schema back, whatever the way back is."""
+    deploy(served, NEW)
+    with pytest.raises(Failure):
+        deploy(served, OLD, app__way_back="refuse", until="switch")
+    now = releases.active(served.paths)
+    release = next(one for one in releases.every(served.paths) if now and one.digest != now.digest)
+    release.update(wishes=None, migrated=None)
+    flask(served)
+    stage.bring_up(served.paths, release, Progress(served.said), again=True)
+    assert flask(served) == []
+    assert at(served) == "0002"
 
 
 def test_a_revision_that_nobody_knows_is_an_error(served: Server) -> None:

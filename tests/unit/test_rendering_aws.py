@@ -253,7 +253,7 @@ def test_the_refresh_of_secrets_is_a_unit_of_the_application_that_says_who_made_
         ({**ON_AWS, "database": {"kind": "rds"}}, ["python3-boto3"]),
         (SEVERAL, ["python3-boto3"]),
         (
-            {**ON_AWS, "database": {"kind": "rds"}, "app__backup_before_migrate": True},
+            {**ON_AWS, "database": {"kind": "rds", "version": "16"}, "app__backup_before_migrate": True},
             ["postgresql-client", "python3-boto3"],
         ),
         (

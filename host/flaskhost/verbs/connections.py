@@ -107,8 +107,10 @@ def _bring(paths: layout.Layout, progress: Progress) -> Dict[str, Any]:
         switch.note(paths, release, served)
         values.wait_no_more(paths)
         return {"restarted": False, "why": f"{release.label} is stopped: it has them when it is started"}
-    page = maintenance.state(paths) is not None
-    why = "the maintenance page stands" if page else _restart(paths, release, served, progress)
+    if maintenance.state(paths) is not None:
+        # The timer looks again in a minute.
+        return {"restarted": False, "why": "the maintenance page stands"}
+    why = _restart(paths, release, served, progress)
     if why is None:
         values.wait_no_more(paths)
         switch.note(paths, release, paths.active_slot() or served)
@@ -136,7 +138,7 @@ def _restart(paths: layout.Layout, release: releases.Release, served: str, progr
         # A killed try has left it, maybe with values that are no more.
         slots.stop(paths, idle)
     try:
-        switch.activate(paths, release, switch.NO_WATCH, progress, event=EVENT)
+        switch.activate(paths, release, switch.NO_WATCH, progress, event=EVENT, again=True)
     except Failure as failure:
         if paths.active_slot() == served:
             # It starts with what it has proved to work with, should it have to, and is not to blame.

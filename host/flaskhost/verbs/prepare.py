@@ -44,7 +44,8 @@ def prepare(asked: Document, progress: Progress) -> Dict[str, Any]:
     Input: release (digest), version, commit, tree (digest of the code), archive (path of a tar file, relative to the
     home of the login user, or null: then repository and host_key say where the commit is fetched from), wsgi, python,
     python_mirror, dependencies, gunicorn, build, build_timeout (seconds), env_example (file of the source, or null),
-    static, migrate (see `tools.find`), environment (its digest), and the files of its configuration.
+    static, migrate (see `tools.find`), environment (its digest), connections (what each variable is, by the names of
+    those that managed services hand over; none if it is not there), and the files of its configuration.
     In development mode (mode), the packages for development come along.
     """
     paths = layout.known(asked.app)
@@ -143,7 +144,7 @@ def _configuration(paths: layout.Layout, release: releases.Release, asked: Docum
     directory(folder, mode=0o750, group=asked.app)
     _demand_environment(paths, asked)
     changed = [name for name, text in asked.files.items() if write(folder / name, text, mode=0o640, group=asked.app)]
-    release.update(environment=asked["environment"])
+    release.update(environment=asked["environment"], connections=sorted(asked.values.get("connections", [])))
     connections.compose(paths, release)
     slot = releases.slot_of(paths, release.digest)
     if changed and slot:

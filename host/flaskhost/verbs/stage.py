@@ -50,8 +50,15 @@ def remember(release: releases.Release, asked: Document) -> None:
     write(release.wishes_file, text, mode=0o640, group=asked.app)
 
 
-def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress) -> str:
+def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress, *, again: bool = False) -> str:
     """Have a release running and healthy in a slot; return the slot. The lock is held by the caller.
+
+    Args:
+        paths: layout of the application.
+        release: which is prepared.
+        progress: told what is done.
+        again: whether it is the release that serves, in another start that nobody watches: nothing is done to the
+            database then, wherever that is.
 
     Raises:
         Failure: it did not become healthy; the idle slot is stopped then, and the active one was never touched.
@@ -87,8 +94,9 @@ def bring_up(paths: layout.Layout, release: releases.Release, progress: Progress
     slots.stop(paths, colour)
     processes.stop(paths, colour, progress)
     slots.fill(paths, colour, release)
-    migrations.migrate(paths, release, progress)
-    commands.on_release(paths, release, wishes, progress)
+    if not again:
+        migrations.migrate(paths, release, progress)
+        commands.on_release(paths, release, wishes, progress)
     progress.say(f"release {release.label}: starting in {colour}")
     try:
         slots.start(paths, colour)

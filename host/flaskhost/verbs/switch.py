@@ -124,6 +124,8 @@ def activate(  # noqa: PLR0913 - what a switch is
     progress: Progress,
     event: str = "switch",
     checklist: Optional[Checklist] = None,
+    *,
+    again: bool = False,
 ) -> Move:
     """Have visitors reach a release, look at it, watch it, and end the one before. The lock is held by the caller.
 
@@ -134,13 +136,14 @@ def activate(  # noqa: PLR0913 - what a switch is
         progress: told what is done.
         event: what this is called in releases.log.
         checklist: what is looked at; a person on the host looks himself.
+        again: whether it is the release that serves, in another start: see `bring_up`.
 
     Raises:
         Failure: the host is not ready for it, it did not prove itself, or was worse under watch; visitors reach the
             release before, which never stopped.
     """
     began, before, served = time.time(), releases.active(paths), paths.active_slot()
-    slot = bring_up(paths, release, progress)
+    slot = bring_up(paths, release, progress, again=again)
     move = Move(paths, release, slot, slots.restarts(paths, slot), before, served, began)
     log = paths.at(f"/var/log/nginx/{paths.app}-access.log")
     if checklist:
