@@ -55,8 +55,8 @@ def load() -> settings.Settings:
         found = settings.load(given, stack=pulumi.get_stack(), secret_keys=secret, region=region())
     except settings.ConfigurationError as error:
         stop(str(error))
-    refuse_stand_in(found.server)
     refuse_public_passphrase(found)
+    refuse_stand_in(found.server)
     refuse_dead_agent()
     if folder and found.app.mode != "development":
         stop(f"{FOLDER} is for development mode, and this stack is in production: unset it")
@@ -88,8 +88,9 @@ def refuse_stand_in(server: settings.Server) -> None:
         pulumi.warn(f"made with the stand-in of {names}, which asks nobody: `up` needs the official plugin, {get}")
         return
     stop(
-        f"flaskhost:server.kind: {server.kind} needs the official plugin {names}, and only the stand-in for "
-        f"tests is here: install it with {get}"
+        f"flaskhost:server.kind: {server.kind} needs the official plugin {names}, and only the stand-in for tests and "
+        f"previews is here, since set-up could not reach Pulumi's site: let this machine reach it and run this again, "
+        f"or install what is missing with a Pulumi of your own: {get}"
     )
 
 

@@ -25,11 +25,12 @@ class HostBase(pulumi.ComponentResource):
         """Wait for the host, upload the flaskhost command, have it install itself and set up the host."""
         super().__init__("flaskhost:host:Base", deploy.name, None, pulumi.ResourceOptions.merge(deploy.renamed, opts))
         command = deploy.command
-        self.reachable = deploy.upload("command", command.archive, command.upload, self, [], boots=True)
+        # By then a machine before this one, which had the same address and the same keys, is shut down.
+        disk = [deploy.host.disk] if deploy.host.disk else []
+        self.reachable = deploy.upload("command", command.archive, command.upload, self, disk, boots=True)
         uploaded = f"python3 {command.upload}"
         before: list[pulumi.Resource] = [self.reachable]
         if deploy.plan.volume:
-            there = [*before, *([deploy.host.disk] if deploy.host.disk else [])]
-            before = [deploy.step(uploaded, "volume", deploy.plan.volume, self, there)]
+            before = [deploy.step(uploaded, "volume", deploy.plan.volume, self, before)]
         self.ready = deploy.step(uploaded, "base", deploy.plan.base, self, before)
         self.register_outputs({})

@@ -33,6 +33,11 @@ def image_name(ubuntu: str, architecture: str) -> str:
     return f"ubuntu/images/hvm-ssd*/ubuntu-{CODENAMES[ubuntu]}-{ubuntu}-{architecture}-server-*"
 
 
+def called(ubuntu: str, instance_type: str, rebuild: str | None) -> str:
+    """Return what makes the image of a machine another one when it changes: release, architecture, and a word."""
+    return "-".join([ubuntu, architecture(instance_type), *([rebuild] if rebuild else [])])
+
+
 def spread(subnets: Sequence[tuple[Subnet, str]], first_zone: str | None, count: int) -> list[tuple[Subnet, str]]:
     """Return a subnet for each machine, as (subnet, zone): one zone after the other.
 

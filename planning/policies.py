@@ -27,7 +27,7 @@ WILDCARDS: dict[str, str] = {
     "s3:DeleteObject": "the application names its objects",
     "s3:AbortMultipartUpload": "the application names its objects",
     "ec2:CreateSnapshot": "a snapshot has no ID before it is made; a condition names the volume's tags",
-    "ec2:CreateTags": "a snapshot has no ID before it is made; a condition says that it is being made",
+    "ec2:CreateTags": "a snapshot has no ID before it is made",
     "ec2:DeleteSnapshot": "a snapshot's ID is given by AWS; a condition names its tags",
     "ec2:DescribeVolumes": "has no resource type",
     "ec2:DescribeSnapshots": "has no resource type",
@@ -109,7 +109,7 @@ def snapshots(place: Place, tags: dict[str, str]) -> str:
     return document(
         allow("ec2:CreateSnapshot", on=place.arn("ec2", "volume/*"), when=of_volume),
         allow("ec2:CreateSnapshot", on=snapshot),
-        allow("ec2:CreateTags", on=snapshot, when={"StringEquals": {"ec2:CreateAction": "CreateSnapshot"}}),
+        allow("ec2:CreateTags", on=snapshot),
         allow("ec2:DeleteSnapshot", on=snapshot, when=of_volume),
         allow("ec2:DescribeVolumes", "ec2:DescribeSnapshots", "ec2:DescribeInstances", on="*"),
     )

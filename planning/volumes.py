@@ -25,6 +25,8 @@ class Volume:
         size: in GiB.
         restored: the snapshot that its data goes back to by a setting, if it does.
         id: on AWS; empty for one that is to be made.
+        image: of the machine that used it last, as `machines.called` names it.
+        is_kept: whether another one has taken its place.
     """
 
     number: int
@@ -32,6 +34,8 @@ class Volume:
     size: int
     restored: str = ""
     id: str = ""
+    image: str = ""
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
+import rendering
 from components.aws.firewall import HTTP, HTTPS
 from planning import records
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 """TLS 1.2 and 1.3 (Application Load Balancers, "Security policies for HTTPS listeners")."""
 
-USUAL_IDLE_SECONDS, LONGEST_IDLE_SECONDS = 60, 4000
 LONGEST_NAME = 32
 """Of a load balancer and of a target group (Elastic Load Balancing API, CreateLoadBalancer)."""
 
@@ -47,11 +47,12 @@ class Balancer(pulumi.ComponentResource):
         self.resource = aws.lb.LoadBalancer(
             cloud.named("balancer", LONGEST_NAME),
             load_balancer_type="application",
-            subnets=[subnet for subnet, _ in server.network.public],
+            # One a zone is all that it takes.
+            subnets=list({zone: subnet for subnet, zone in reversed(server.network.public)}.values()),
             security_groups=[group.id] if group else [],
             ip_address_type="dualstack" if server.network.has_ipv6 else "ipv4",
             drop_invalid_header_fields=True,
-            idle_timeout=max(USUAL_IDLE_SECONDS, min(web.timeout, LONGEST_IDLE_SECONDS)),
+            idle_timeout=rendering.idle_seconds(cloud.settings),
             tags=cloud.tags("balancer"),
             opts=pulumi.ResourceOptions(parent=self, depends_on=server.network.ways),
         )

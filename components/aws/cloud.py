@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from settings import AwsServer, Settings
 
 TAG = "flaskhost"
-TAGS = lookups.VolumeTags(volume=f"{TAG}:volume", number=f"{TAG}:number", restored=f"{TAG}:restored")
+TAGS = lookups.VolumeTags(*(f"{TAG}:{word}" for word in ("volume", "number", "restored", "image", "kept")))
 RANDOM_ENDING = 8
 """Characters that Pulumi puts behind a name, so that what replaces something can be there beside it."""
 
@@ -53,6 +54,11 @@ class Cloud:
         """Partition, region and account."""
         return self.found.place
 
+    @property
+    def slug(self) -> str:
+        """Application and stack, as names on AWS may be: small letters, digits, and a hyphen between them."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.app}-{self.stack}".lower()).strip("-")
+
     def named(self, what: str, longest: int) -> str:
         """Return the name of a resource of which AWS allows so many characters, those that Pulumi adds included."""
         room = longest - RANDOM_ENDING - len(what) - 1
@@ -77,4 +83,11 @@ def of(settings: Settings, server: AwsServer) -> Cloud:
         found = lookups.look(settings, server, whose, TAGS)
     except lookups.Missing as missing:
         stop(str(missing))
+    except Exception as error:  # noqa: BLE001 - the SDK has no class of its own for what AWS says
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        stop(
+            f"AWS could not be asked what there is: {said[-1].strip()}\nLook whether you are logged in (`aws sts "
+            "get-caller-identity` says as whom), whether aws:region is a region of your account, and at the rights in "
+            "docs/aws-deploy-policy.json; nothing was made"
+        )
     return Cloud(settings=settings, server=server, whose=whose, found=found)

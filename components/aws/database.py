@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
+import rendering
 from components.aws.offer import Offer
 from planning import policies
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 ENGINES = {"postgresql": "postgres", "mysql": "mysql"}
 VERSIONS = {"postgresql": "17", "mysql": "8.4"}
 USER = "flaskhost"
-VERIFIES_BY_URL = (None, "psycopg", "psycopg2")
+READ_SSLMODE = (None, "psycopg", "psycopg2")
 """Drivers of PostgreSQL that read `sslmode` in the URL (libpq's own); others would refuse it."""
 
 
@@ -43,7 +44,7 @@ class Database(pulumi.ComponentResource):
             tags=cloud.tags("database"),
             opts=options,
         )
-        database = (wanted.name or cloud.app).replace("-", "_")
+        database = rendering.database_name(cloud.settings)
         instance = aws.rds.Instance(
             name,
             engine=ENGINES[wanted.engine],
@@ -64,17 +65,20 @@ class Database(pulumi.ComponentResource):
             copy_tags_to_snapshot=True,
             deletion_protection=not purge,
             skip_final_snapshot=purge,
-            final_snapshot_identifier=None if purge else f"{cloud.app}-{cloud.stack}-final",
+            final_snapshot_identifier=None if purge else f"{cloud.slug}-final",
             snapshot_identifier=wanted.restore_from,
-            auto_minor_version_upgrade=True,
+            # An exact version is meant: AWS's own step beyond it would be taken back.
+            auto_minor_version_upgrade=wanted.version is None or "." not in wanted.version or wanted.engine == "mysql",
+            # A newer one in the stack file is the intent.
+            allow_major_version_upgrade=True,
             # What `up` says is done when it ends, and not in some night.
             apply_immediately=True,
             tags=cloud.tags("database"),
-            # What it was made of counts once; AWS moves the minor version by itself.
-            opts=cloud.holds(self, pulumi.ResourceOptions(ignore_changes=["snapshotIdentifier"])),
+            # What it was made of counts once, and a restored one has the names of its snapshot.
+            opts=cloud.holds(self, pulumi.ResourceOptions(ignore_changes=["snapshotIdentifier", "username", "dbName"])),
         )
         arn = instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
-        tls = wanted.engine == "postgresql" and wanted.driver in VERIFIES_BY_URL
+        tls = wanted.engine == "postgresql" and wanted.driver in READ_SSLMODE
         place = pulumi.Output.concat(instance.address, f":{wanted.port}/{database}", "?sslmode=require" if tls else "")
         url = pulumi.Output.concat(f"{wanted.scheme}://", "{username}:{password}@", place)
         readable = server.identity.allow("database-password", arn.apply(policies.secret))

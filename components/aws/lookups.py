@@ -93,7 +93,8 @@ def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags) ->
         region=aws.get_region().region,
         account=aws.get_caller_identity().account_id,
     )
-    subnets = attempt(lambda: _subnets(server))
+    managed = settings.database.kind == "rds" or settings.redis.kind == "elasticache"
+    subnets = attempt(lambda: _subnets(server, is_managed=managed))
     image = attempt(lambda: _image(server))
     zone = attempt(lambda: _hosted_zone(settings.dns.zone or "")) if settings.dns.kind == "route53" else None
     data = attempt(lambda: _data(server, subnets.zones, whose, tags)) if subnets else None
@@ -102,7 +103,7 @@ def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags) ->
     return Found(place=place, subnets=subnets, image=image, data=data, hosted_zone=zone)
 
 
-def _subnets(server: AwsServer) -> Subnets:
+def _subnets(server: AwsServer, *, is_managed: bool) -> Subnets:
     network = server.network
     if network.kind == "new":
         zones = tuple(("", zone) for zone in network.zones or _first_zones())
@@ -116,6 +117,12 @@ def _subnets(server: AwsServer) -> Subnets:
             "flaskhost:server.network.kind: default needs a default subnet in the account's own VPC, which has none: "
             "write kind: new, or kind: given with subnets of yours"
         )
+    inside = {zone for _, zone in found.private or found.public}
+    if is_managed and len(inside) < 2:
+        raise Missing(
+            "flaskhost:server.network: database and Redis need private subnets in two zones, and these are in "
+            f"{', '.join(inside)} alone: write kind: new, or subnets of another zone as well"
+        )
     if server.has_balancer and len(found.zones) < 2:
         raise Missing(
             f"flaskhost:server.network: a load balancer needs public subnets in two zones, and there is one in "
@@ -127,7 +134,7 @@ def _subnets(server: AwsServer) -> Subnets:
 def _first_zones() -> list[str]:
     """Return the first two zones of the region that the account has without asking for them."""
     usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
-    return sorted(aws.get_availability_zones(state="available", filters=[usual]).names)[:2]
+    return sorted(aws.get_availability_zones(filters=[usual]).names)[:2]
 
 
 def _default() -> Subnets:
@@ -196,7 +203,7 @@ def _hosted_zone(wanted: str) -> str:
     return str(found.zone_id)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class VolumeTags:
     """Names of the tags of a data volume.
 
@@ -204,11 +211,15 @@ class VolumeTags:
         volume: whose volume it is.
         number: which one of the stack's.
         restored: the snapshot that it was made of by a setting.
+        image: which machine used it last.
+        kept: that another one has taken its place.
     """
 
     volume: str
     number: str
     restored: str
+    image: str
+    kept: str
 
 
 def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags) -> volumes.Plan:
@@ -229,6 +240,7 @@ def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags)
     plan = volumes.plan(
         there, zone=server.zone, usual=zones[0], size=server.data_volume, restore_from=server.restore_from
     )
+    _refuse_risky(server, plan, there)
     if plan.used.zone not in zones:
         raise Missing(
             f"flaskhost:server.network: has no public subnet in {plan.used.zone}, where the data volume is: write "
@@ -244,6 +256,30 @@ def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags)
     return plan
 
 
+def _refuse_risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume]) -> None:
+    """Refuse what would leave data behind, or go back to older data without a word.
+
+    Raises:
+        Missing: with what to do instead.
+    """
+    newest = max(there, key=lambda one: one.number, default=None)
+    if newest is None:
+        return
+    called = machines.called(server.ubuntu, server.instance_type, server.rebuild)
+    if plan.moves and newest.image not in ("", called):
+        raise Missing(
+            "flaskhost:server: must not ask for another zone or snapshot and for another image at once, since the old "
+            f"machine ({newest.image}) would write on while its data is copied (got {called}): do one in an `up` of "
+            "its own, then the other"
+        )
+    if newest.is_kept and not plan.moves:
+        raise Missing(
+            f"flaskhost:server.restore_from: must be given, since the data volume that came after {newest.id} is gone, "
+            f"and that one holds older data: write a snapshot of the lost one; or remove the tag flaskhost:kept from "
+            f"{newest.id} to go on with what it has"
+        )
+
+
 def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
     filters = [
         aws.ebs.GetEbsVolumesFilterArgs(name="status", values=["creating", "available", "in-use"]),
@@ -252,13 +288,18 @@ def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
     found = []
     for volume in aws.ebs.get_ebs_volumes(filters=filters).ids:
         one = aws.ebs.get_volume(filters=[aws.ebs.GetVolumeFilterArgs(name="volume-id", values=[volume])])
+        number = one.tags.get(tags.number, "")
+        if not number.isdigit():
+            raise Missing(f"the volume {volume} has the tag {tags.volume} and none of ours beside it: remove that tag")
         found.append(
             volumes.Volume(
                 id=volume,
-                number=int(one.tags[tags.number]),
+                number=int(number),
                 zone=one.availability_zone,
                 size=int(one.size),
                 restored=one.tags.get(tags.restored, ""),
+                image=one.tags.get(tags.image, ""),
+                is_kept=tags.kept in one.tags,
             )
         )
     return found

@@ -107,10 +107,11 @@ class Machines(pulumi.ComponentResource):
 
     def _instance(self, number: int, place: Subnet, plan: Plan | None) -> aws.ec2.Instance:
         cloud, server, (subnet, zone) = self._cloud, self._cloud.server, place
-        image, called = self._image()
+        # A newer image is ignored. Where another one is meant, the machine has another name by it.
+        called = machines.called(server.ubuntu, server.instance_type, server.rebuild)
         return aws.ec2.Instance(
             f"{cloud.app}-machine-{number}-{called}",
-            ami=image,
+            ami=cloud.found.image,
             instance_type=server.instance_type,
             availability_zone=zone,
             subnet_id=subnet,
@@ -137,21 +138,12 @@ class Machines(pulumi.ComponentResource):
                 # AWS could change the type of a machine that is stopped; a new one starts beside the old one.
                 replace_on_changes=["instanceType"],
                 replacement_trigger=plan.used.number if plan else None,
+                # It holds the host's key, whatever reads it back.
+                additional_secret_outputs=["userData"],
                 # Where data moves, nobody may write to the old volume while it is copied.
                 delete_before_replace=bool(plan and plan.moves),
             ),
         )
-
-    def _image(self) -> tuple[str, str]:
-        """Return the image of new machines, and what makes it another one than that of the machines that there are.
-
-        Among all changes of a machine, that of its image alone is ignored. So where another one is meant, it is in the
-        machine's name.
-        """
-        server = self._cloud.server
-        architecture = machines.architecture(server.instance_type)
-        called = "-".join([server.ubuntu, architecture, *([server.rebuild] if server.rebuild else [])])
-        return self._cloud.found.image, called
 
     def _behind_bastion(self, number: int, instance: aws.ec2.Instance, bastion: Bastion) -> pulumi.Resource:
         """Return what waits for a machine that boots, where the plugin's own way to wait does not work."""

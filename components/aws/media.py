@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
+import rendering
 from components.aws.offer import Offer
 from planning import policies
 
@@ -40,7 +41,7 @@ class Media(pulumi.ComponentResource):
         options = cloud.holds(self)
         bucket = aws.s3.Bucket(
             name,
-            bucket_prefix=f"{f'{cloud.app}-{cloud.stack}'[: LONGEST_PREFIX - len(ENDING)].lower()}{ENDING}",
+            bucket_prefix=f"{cloud.slug[: LONGEST_PREFIX - len(ENDING)]}{ENDING}",
             force_destroy=cloud.settings.purge,
             tags=cloud.tags("media"),
             opts=options,
@@ -90,8 +91,7 @@ class Media(pulumi.ComponentResource):
         if wanted.cors_origins:
             self._cors(name, bucket, wanted.cors_origins)
         usable = server.identity.allow("media", bucket.arn.apply(policies.bucket))
-        # boto3 reads the second one.
-        values = {wanted.variable: bucket.id, "AWS_DEFAULT_REGION": cloud.place.region}
+        values = {wanted.variable: bucket.id, rendering.BUCKET_REGION: cloud.place.region}
         self.offer = Offer(values=values, after=(bucket, usable))
         self.register_outputs({"bucket": bucket.id})
 

@@ -55,7 +55,7 @@ class Redis(pulumi.ComponentResource):
             security_group_ids=[group.id],
             subnet_group_name=subnets.name,
             snapshot_retention_limit=1,
-            final_snapshot_identifier=None if purge else f"{cloud.app}-{cloud.stack}-final",
+            final_snapshot_identifier=None if purge else f"{cloud.slug}-final",
             auto_minor_version_upgrade=True,
             apply_immediately=True,
             tags=cloud.tags("redis"),

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.aws.cloud import TAG, TAGS
-from planning import policies
+from planning import machines, policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,10 +53,12 @@ class DataVolume(pulumi.ComponentResource):
         """
         super().__init__("flaskhost:data:Volume", cloud.app, None, opts)
         self._cloud = cloud
-        kept = {volume.number: self._volume(volume) for volume in plan.kept}
+        kept = {volume.number: self._volume(volume, further={TAGS.kept: "true"}) for volume in plan.kept}
         copies = {number: self._copy(number, kept[number], instance) for number in plan.copied}
         source = copies[plan.source].id if isinstance(plan.source, int) else plan.source
-        used = self._volume(plan.used, source, {SNAPSHOTS: cloud.whose} if cloud.server.snapshots else {})
+        called = machines.called(cloud.server.ubuntu, cloud.server.instance_type, cloud.server.rebuild)
+        further = {TAGS.image: called, **({SNAPSHOTS: cloud.whose} if cloud.server.snapshots else {})}
+        used = self._volume(plan.used, source, further)
         self.attached = aws.ec2.VolumeAttachment(
             f"{cloud.app}-data",
             device_name=DEVICE,
@@ -88,7 +90,7 @@ class DataVolume(pulumi.ComponentResource):
             tags=self._cloud.tags(f"data-{volume.number}", named),
             # What it was made of counts once. A stack that has lost its state takes back what is there, by its ID.
             opts=self._cloud.holds(
-                self, pulumi.ResourceOptions(ignore_changes=["snapshotId"], import_=volume.id or None)
+                self, pulumi.ResourceOptions(ignore_changes=["snapshotId", "finalSnapshot"], import_=volume.id or None)
             ),
         )
 
@@ -123,7 +125,8 @@ class DataVolume(pulumi.ComponentResource):
         )
         aws.dlm.LifecyclePolicy(
             name,
-            description=f"{cloud.app} {cloud.stack}: daily snapshots",
+            # The provider takes letters, digits, blanks, _ and - only.
+            description="daily snapshots by flaskhost",
             execution_role_arn=role.arn,
             policy_details=aws.dlm.LifecyclePolicyPolicyDetailsArgs(
                 resource_types=["VOLUME"], target_tags=target, schedules=[schedule]

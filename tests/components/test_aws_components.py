@@ -105,11 +105,44 @@ def test_nothing_is_done_on_a_machine_before_it_can_be_reached_at_its_address(on
     assert {step.inputs["connection"]["host"] for step in steps} == {one[1][0].split()[-1]}
 
 
-def test_the_base_waits_for_the_data_volume_and_the_command_does_not(one: tuple[Recorder, Any]) -> None:
-    """Promise: nothing is written where the disk will be mounted, and a machine boots while its disk is still busy."""
-    assert "guestbook-data" in before(one[0], "guestbook-volume")
+def test_nothing_connects_before_the_disk_has_left_the_machine_before(one: tuple[Recorder, Any]) -> None:
+    """Promise: that one is shut down then; it has the same address and the same keys, and must not be taken for new."""
+    assert "guestbook-data" in before(one[0], "guestbook-command")
+
+
+def test_nothing_is_written_where_the_disk_will_be_mounted(one: tuple[Recorder, Any]) -> None:
+    """Promise: the base is made when the disk is there."""
     assert "guestbook-volume" in before(one[0], "guestbook-base")
-    assert "guestbook-data" not in before(one[0], "guestbook-command")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rebuild": "now"}, {"ubuntu": "22.04"}, {"instance_type": "t3.small"}],
+    ids=["word", "release", "processor"],
+)
+def test_another_zone_and_another_image_at_once_are_refused(change: dict[str, str]) -> None:
+    """Promise: the old machine would be another resource, and would write on while its data is copied."""
+    account = fresh()
+    kept(account)
+    with pytest.raises(
+        pulumi.RunError, match=r"must not ask for another zone or snapshot and for another image at once"
+    ):
+        _planned(account, zone="eu-central-1b", **change)
+
+
+def test_an_older_volume_is_not_taken_for_the_one_that_is_lost() -> None:
+    """Promise: data of months ago never serves without a word; a snapshot that is named does."""
+    account = fresh()
+    kept(account)
+    (older,) = account.all(f"aws:{VOLUME}")
+    for tags in (older["inputs"]["tags"], older["state"]["tags"], older["state"]["tagsAll"]):
+        tags["flaskhost:kept"] = "true"
+    account.put(f"aws:{VOLUME}", older)
+    with pytest.raises(
+        pulumi.RunError, match=r"restore_from: must be given, since the data volume that came after vol-"
+    ):
+        _planned(account)
+    assert _planned(account, restore_from="snap-0a1b2c3d4e5f60718").used.number == 2
 
 
 def test_a_new_machine_gets_every_step_anew(one: tuple[Recorder, Any]) -> None:

@@ -48,6 +48,7 @@ def aws() -> Iterator[Plugin]:
         (INSTANCE, {"rootBlockDevice": [{"volumeSize": 8}]}, "rootBlockDevice", "an object"),
         (INSTANCE, {"ami": secret(3)}, "ami", "a string"),
         (INSTANCE, {"instanceType": "large"}, "instanceType", "one of"),
+        ("aws:s3/bucket:Bucket", {"bucketPrefix": "Shop_"}, "bucketPrefix", "small letters"),
         (INSTANCE, {"metadataOptions": {"httpTokens": "always"}}, "metadataOptions.httpTokens", "optional, required"),
         (INSTANCE, {"rootBlockDevice": {"volumeType": "gp4"}}, "rootBlockDevice.volumeType", "gp3"),
         (INSTANCE, {"userData": "a", "userDataBase64": "Yg=="}, "userData", "conflicts"),

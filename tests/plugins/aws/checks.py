@@ -87,6 +87,9 @@ class _Checker:
         allowed = rules.VALUES.get((self._token, plain))
         if allowed is not None and self._kind == "resource" and value not in allowed[0]:
             return [(path, f"must be one of {', '.join(allowed[0])} (got {_told(value)}): see {allowed[1]}")]
+        pattern, rule = rules.PATTERNS.get((self._token, plain), ("", ""))
+        if pattern and self._kind == "resource" and not re.fullmatch(pattern, str(value)):
+            return [(path, f"must be {rule} (got {_told(value)})")]
         return []
 
     def _compound(self, kind: Any, value: Any, path: str, plain: str) -> Failures:  # noqa: PLR0911 (one a form)

@@ -244,6 +244,26 @@ VALUES: dict[tuple[str, str], Values] = {
     ),
 }
 
+PATTERNS: dict[tuple[str, str], tuple[str, str]] = {
+    ("aws:dlm/lifecyclePolicy:LifecyclePolicy", "description"): (
+        r"[0-9A-Za-z _-]{1,500}",
+        "letters, digits, blanks, _ and - (terraform-provider-aws, internal/service/dlm/lifecycle_policy.go)",
+    ),
+    ("aws:rds/instance:Instance", "finalSnapshotIdentifier"): (
+        r"[A-Za-z](?!.*--)[A-Za-z0-9-]*[A-Za-z0-9]",
+        "a letter, then letters, digits and single hyphens (terraform-provider-aws, internal/service/rds/instance.go)",
+    ),
+    ("aws:s3/bucket:Bucket", "bucketPrefix"): (
+        r"[a-z0-9][a-z0-9.-]{0,36}",
+        "at most 37 small letters, digits, dots and hyphens (Amazon S3 User Guide, Bucket naming rules)",
+    ),
+    ("aws:ec2/securityGroup:SecurityGroup", "description"): (
+        r"[0-9A-Za-z_ .:/()#,@\[\]+=&;\{\}!$*-]{0,255}",
+        "what CreateSecurityGroup allows (terraform-provider-aws, internal/service/ec2/vpc_security_group.go)",
+    ),
+}
+"""What a text must look like, by resource and property: the pattern, and the rule with its source."""
+
 _NAMED = frozenset({"name", "namePrefix"})
 _OF_A_BUCKET = frozenset({"bucket", "expectedBucketOwner"})
 
