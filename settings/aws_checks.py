@@ -37,7 +37,15 @@ MANAGED: dict[str, tuple[str, type[Group]]] = {
 """The kind of each group that is a service of AWS and hands a variable to the application."""
 
 NO_ZONE = "name the hosted zone that the account has for the site's names, such as zone: example.com"
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
+RESERVED_WORDS = ("sg", "internal")
+"""What names of security groups and load balancers must not begin with (Amazon EC2 and ELB API references)."""
+
+NEWEST_DUMPED = {"24.04": 16, "22.04": 14}
+"""The newest PostgreSQL that the client of an Ubuntu release takes a dump of: its own version."""
+
 AMAZON = "amazon.com"
+REGION_VARIABLE = "AWS_DEFAULT_REGION"
 LAST_PORT = 65535
 DATA_MOUNT = "/data"
 """Where the data volume is mounted."""
@@ -74,6 +82,12 @@ def together(given: Given, mode: object, stack: str, region: str | None) -> Iter
     if region is None:
         fix = f"./pulumi config set aws:region eu-central-1 --stack {stack}"
         yield Problem(("server", "kind"), "needs the region beside it, in aws:region", NOTHING, fix)
+    elif not REGION.fullmatch(region):
+        rule = "needs a region of AWS in aws:region beside it"
+        likely = region[:-1] if REGION.fullmatch(region[:-1]) else "eu-central-1"
+        fix = f"./pulumi config set aws:region {likely} --stack {stack}"
+        yield Problem(("server", "kind"), rule, shown(region), fix)
+    yield from _app(given)
     if mode == "development":
         rule = "must be production on AWS, where the world would reach a debugger"
         yield Problem(("app", "mode"), rule, "development", "write mode: production, or take a server of kind local")
@@ -97,6 +111,14 @@ def machines(server: Mapping[str, Any]) -> int:
 def _number(value: object, otherwise: int) -> int:
     """Return a number, which may be given as text; another one where it is none, which is said elsewhere."""
     return int(str(value)) if re.fullmatch(r"[0-9]{1,9}", str(value)) else otherwise
+
+
+def _app(given: Given) -> Iterator[Problem]:
+    """Yield a name that AWS does not take for what is named after the application."""
+    name = given.group("app").get("name")
+    if isinstance(name, str) and ("--" in name or name.partition("-")[0] in RESERVED_WORDS):
+        rule = f"must have no -- in it and not begin with {' or '.join(RESERVED_WORDS)} on AWS"
+        yield given.problem(("app", "name"), rule, "choose another name")
 
 
 def _ways_in(given: Given, server: Mapping[str, Any], stack: str) -> Iterator[Problem]:
@@ -264,6 +286,8 @@ def _services(given: Given) -> Iterator[Problem]:
             at_fault, rival = (group, other) if "variable" in inside else (other, group)
             rule = f"must differ from {rival}.variable, which is {shown(variable)}"
             yield given.problem((at_fault, "variable"), rule, "choose another name")
+    yield from _region_variable(given)
+    yield from _dumps(given)
     database = given.group("database")
     size, limit = (
         _number(database.get(name), Database.model_fields[name].default) for name in ("storage", "storage_limit")
@@ -275,6 +299,27 @@ def _services(given: Given) -> Iterator[Problem]:
         else:
             rule = f"must not be above database.storage_limit, which is {limit} by default"
             yield given.problem(("database", "storage"), rule, f"write database.storage_limit: {size} or more as well")
+
+
+def _region_variable(given: Given) -> Iterator[Problem]:
+    for group in ("env", "secrets"):
+        if given.group("media").get("kind") == "s3" and REGION_VARIABLE in given.group(group):
+            rule = "must not be given, since media.kind s3 hands it to the application"
+            yield given.problem((group, REGION_VARIABLE), rule, "remove it")
+
+
+def _dumps(given: Given) -> Iterator[Problem]:
+    """Yield that a dump before migrations would fail, for the machine's client is older than the database."""
+    server, database = given.group("server"), given.group("database")
+    if given.group("app").get("backup_before_migrate") not in ON or database.get("kind") != "rds":
+        return
+    ubuntu = str(server.get("ubuntu", AwsServer.model_fields["ubuntu"].default))
+    newest = NEWEST_DUMPED.get(ubuntu)
+    version = str(database.get("version", "17")).partition(".")[0]
+    if newest and database.get("engine", "postgresql") == "postgresql" and version.isdigit() and int(version) > newest:
+        rule = f"must not be given with PostgreSQL {version}, which the client of Ubuntu {ubuntu} takes no dump of"
+        fix = f'remove it, since RDS goes back to any minute by itself, or write database.version: "{newest}"'
+        yield given.problem(("app", "backup_before_migrate"), rule, fix)
 
 
 def _several(given: Given) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 import settings
 from settings import aws_rules
+from tests.components import scenario
 from tests.unit.test_settings import BASTION, EXISTING, ON_AWS, PRIVATE_KEY, REGION, SMALLEST, at_place, load, problems
 
 unhurried = hypothesis_settings(deadline=None)
@@ -491,6 +492,43 @@ def test_what_the_tables_begin_with_is_right(base: dict[str, Any]) -> None:
     assert load(base, region=REGION).server.kind == "aws"
 
 
+@pytest.mark.parametrize(
+    ("region", "likely"),
+    [("eu-central-1a", "eu-central-1"), ("eu-central", "eu-central-1"), ("Ireland", "eu-central-1")],
+)
+def test_what_is_no_region_is_said_before_aws_is_asked(region: str, likely: str) -> None:
+    """Promise: a zone is the likeliest mistake, and its region the likeliest meaning."""
+    with pytest.raises(settings.ConfigurationError) as found:
+        settings.load(scenario.config(**scenario.ON_AWS), stack="shop", region=region)
+    assert str(found.value) == (
+        f"flaskhost:server.kind: needs a region of AWS in aws:region beside it (got '{region}'): "
+        f"./pulumi config set aws:region {likely} --stack shop"
+    )
+
+
+@pytest.mark.parametrize("name", ["my--app", "sg", "sg-shop", "internal-shop"])
+def test_a_name_that_aws_does_not_take_is_said(name: str) -> None:
+    """Promise: before a database or a load balancer is half made."""
+    with pytest.raises(settings.ConfigurationError, match=r"app\.name: must have no -- in it and not begin with sg"):
+        settings.load(scenario.config(**scenario.ON_AWS, app__name=name), stack="prod", region="eu-central-1")
+
+
+@pytest.mark.parametrize(("ubuntu", "version", "newest"), [("24.04", "17", 16), ("22.04", "16", 14)])
+def test_a_dump_that_the_machines_client_cannot_take_is_said(ubuntu: str, version: str, newest: int) -> None:
+    """Promise: and not at the first migration."""
+    server = {**scenario.ON_AWS["server"], "ubuntu": ubuntu}
+    changed = {**scenario.ON_AWS, "server": server, "database": {"kind": "rds", "version": version}}
+    with pytest.raises(settings.ConfigurationError, match=rf'backup_before_migrate: .*database\.version: "{newest}"'):
+        settings.load(scenario.config(**changed, app__backup_before_migrate=True), stack="prod", region="eu-central-1")
+
+
+def test_the_region_of_the_bucket_is_handed_over_once() -> None:
+    """Promise: two values for one variable are a mistake, wherever they come from."""
+    changed = {**scenario.ON_AWS, "media": {"kind": "s3"}, "env": {"AWS_DEFAULT_REGION": "us-east-1"}}
+    with pytest.raises(settings.ConfigurationError, match=r"env\.AWS_DEFAULT_REGION: must not be given"):
+        settings.load(scenario.config(**changed), stack="prod", region="eu-central-1")
+
+
 def test_the_region_is_asked_for_with_the_command_that_sets_it() -> None:
     """Promise: it is a setting of Pulumi's own plugin, which nobody finds in the reference of ours."""
     assert problems(ONE, "shop") == [
@@ -556,7 +594,11 @@ RIGHT: dict[str, tuple[dict[str, Any], Changes]] = {
     ),
     "Redis on one machine": (ONE, {"env": {"REDIS_URL": "redis://localhost:6379/0"}}),
     "a folder beside that of each machine": (SEVERAL, {"env": {"A": "/srv/guestbook/sharedness", "B": "/srv/guest"}}),
-    "a dump of the database of RDS": (RDS, {"app.backup_before_migrate": True}),
+    "a dump of a database that the client knows": (
+        RDS,
+        {"app.backup_before_migrate": True, "database.version": "16"},
+    ),
+    "a dump of MySQL": (RDS, {"app.backup_before_migrate": True, "database.engine": "mysql"}),
 }
 
 
