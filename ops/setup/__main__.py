@@ -102,6 +102,10 @@ def run(words: list[str]) -> int:
     found = ready()
     variables = found.variables()
     if words[0] == "pulumi":
+        if found.home and stacks.needs_official_plugins(words[1:], variables):
+            # They could not be had when set-up looked last, which may be hours ago.
+            found = make()
+            variables = found.variables()
         variables = stacks.prepare(words[1:], variables)
         if stacks.makes_container(words[1:], variables) and not shutil.which(found.containers):
             with_containers(found)

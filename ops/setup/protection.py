@@ -29,8 +29,7 @@ def refuse(words: Sequence[str], environment: Mapping[str, str]) -> None:
     Raises:
         SetupError: something is protected; it is named, with the ways on.
     """
-    command = next((word for word in words if not word.startswith("-")), "")
-    if command not in DESTROYS or any(word.partition("=")[0] in PART_OF_IT for word in words):
+    if not any(word in DESTROYS for word in words) or any(word.partition("=")[0] in PART_OF_IT for word in words):
         return
     stack = stacks.meant(words, environment)
     held = list(of_state(_export(stack, environment))) if stack else []

@@ -32,6 +32,7 @@ NEED_A_STACK = ("up", "update", "preview", "pre", "refresh", "destroy", "down", 
 """The commands before which a stack that was never initialised is initialised."""
 
 PREVIEWS = ("preview", "pre")
+ACTING = ("up", "update", "refresh", "destroy", "down")
 
 PROJECT_FILE = cache.TREE / "Pulumi.yaml"
 
@@ -42,10 +43,15 @@ def prepare(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, s
     stack = meant(words, environment)
     if stack is None or not _is_open(stack):
         return variables
-    if EXAMPLE_SALT in _stack_file(stack) and any(word in PREVIEWS for word in words):
-        # It has no account on AWS, and stand-ins ask nobody.
-        variables |= workplace.standing_in(str(plugins.stand_in_home()))
-    if not any(name in environment for name in PASSPHRASE_VARIABLES):
+    if EXAMPLE_SALT in _stack_file(stack):
+        # Whatever passphrase of a stack of one's own is exported: this one is known.
+        variables = {name: value for name, value in variables.items() if name not in PASSPHRASE_VARIABLES}
+        variables["PULUMI_CONFIG_PASSPHRASE"] = PASSPHRASE
+        if any(word in PREVIEWS for word in words):
+            # It has no account on AWS, and stand-ins ask nobody.
+            plugins.write_stand_ins("for previews of the example")
+            variables |= workplace.standing_in(str(plugins.stand_in_home()))
+    elif not any(name in environment for name in PASSPHRASE_VARIABLES):
         variables["PULUMI_CONFIG_PASSPHRASE"] = PASSPHRASE
     if _needs_a_stack(words):
         _initialise(stack, variables)
@@ -72,6 +78,14 @@ def makes_container(words: Sequence[str], environment: Mapping[str, str]) -> boo
     if stack is None or not any(word in ("up", "update") for word in words):
         return False
     return re.search(r"\bkind:\s*[\"']?local\b", _stack_file(stack)) is not None
+
+
+def needs_official_plugins(words: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Tell whether a command acts on a server elsewhere, for which no stand-in will do."""
+    stack = meant(words, environment)
+    if stack is None or not any(word in ACTING for word in words) or "FLASKHOST_AWS_ACCOUNT" in environment:
+        return False
+    return re.search(r"\bkind:\s*[\"']?(aws|existing)\b", _stack_file(stack)) is not None
 
 
 def _is_open(stack: str) -> bool:

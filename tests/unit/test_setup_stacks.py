@@ -146,10 +146,27 @@ def test_a_preview_of_a_stack_that_has_become_somebodys_keeps_the_users_plugins(
 
 
 @pytest.mark.usefixtures("initialised", "example")
-def test_a_passphrase_that_is_given_is_kept_in_a_preview_of_the_example() -> None:
-    """Nothing but plugins and login is changed."""
-    found = stacks.prepare(["preview", "--stack", "prod"], {"PULUMI_CONFIG_PASSPHRASE": "mine"})
-    assert found["PULUMI_CONFIG_PASSPHRASE"] == "mine"
+@pytest.mark.parametrize("name", stacks.PASSPHRASE_VARIABLES)
+def test_the_example_is_opened_whatever_passphrase_of_ones_own_is_exported(name: str) -> None:
+    """Its passphrase is known; whoever works on a stack beside it has another one in the environment."""
+    found = stacks.prepare(["preview", "--stack", "prod"], {name: "mine"})
+    assert {key: found.get(key) for key in stacks.PASSPHRASE_VARIABLES} == {
+        "PULUMI_CONFIG_PASSPHRASE": "local",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("up --stack prod", True), ("destroy --stack prod", True), ("preview --stack prod", False), ("version", False)],
+)
+@pytest.mark.usefixtures("initialised", "example")
+def test_the_official_plugins_are_looked_for_again_where_something_is_done_elsewhere(
+    line: str, *, wanted: bool
+) -> None:
+    """They could not be had when set-up looked last, and nobody has to know that it looks once a day."""
+    assert stacks.needs_official_plugins(line.split(), {}) is wanted
+    assert stacks.needs_official_plugins(line.split(), {"FLASKHOST_AWS_ACCOUNT": "/somewhere"}) is False
 
 
 @pytest.mark.parametrize("name", stacks.PASSPHRASE_VARIABLES)
