@@ -77,6 +77,7 @@ class Wanted:
         self.stack, self.app = stack.rsplit("/", 1)[-1], str(app.get("name"))
         self.port, self.count = int(server.get("ssm_port", 22022)), int(server.get("count", 1))
         self.region = str(values.get("aws:region") or "")
+        self.profile = str(values.get("aws:profile") or "")
 
     def told(self) -> str:
         """Say what is forwarded."""
@@ -85,7 +86,8 @@ class Wanted:
 
     def aws(self, *words: str) -> list[str]:
         """Return a call of AWS's command line."""
-        return ["aws", *words, *(["--region", self.region] if self.region else [])]
+        chosen = {"--region": self.region, "--profile": self.profile}
+        return ["aws", *words, *(word for name, value in chosen.items() if value for word in (name, value))]
 
     def instances(self) -> dict[int, str]:
         """Return the newest running instance of each number; none where AWS does not answer."""

@@ -261,7 +261,8 @@ def test_an_interrupt_ends_the_tunnel_with_all_its_sessions(
     monkeypatch.setattr(tunnel, "time", argparse.Namespace(sleep=sleep))
     with pytest.raises(KeyboardInterrupt):
         tunnel.run(argparse.Namespace(stack="prod"))
-    assert account.plugins() == [False]
+    # It was told to end, and takes its moment on a busy machine.
+    soon(lambda: account.plugins() == [False])
     assert signal.getsignal(signal.SIGTERM) is before
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "tunnel: 127.0.0.1:22022 leads to SSH on the machines of shop in prod; end with Ctrl-C"
