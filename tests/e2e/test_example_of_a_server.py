@@ -1,4 +1,4 @@
-"""The stack `prod` of a fresh clone: what a reviewer reads of a server that nobody has to reach."""
+"""The example of a server that is there already: what a reviewer reads of it, and nobody has to reach it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tests.e2e.stack import TREE
 if TYPE_CHECKING:
     from pathlib import Path
 
+EXAMPLE = "examples/stacks/existing-server.yaml"
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
@@ -25,8 +27,9 @@ def backend(tmp_path: Path) -> dict[str, str]:
 
 def test_the_example_of_a_server_can_be_previewed_at_once(backend: dict[str, str]) -> None:
     """Each step, with nothing to install, to log in to or to type, and its file stays as it is."""
-    file = (TREE / "Pulumi.prod.yaml").read_bytes()
-    words = [str(TREE / "pulumi"), "preview", "--stack", "prod", "--diff", "--non-interactive", "--color", "never"]
+    file = (TREE / EXAMPLE).read_bytes()
+    words = [str(TREE / "pulumi"), "preview", "--stack", "prod", "--config-file", EXAMPLE]
+    words += ["--diff", "--non-interactive", "--color", "never"]
     shown = subprocess.run(words, cwd=TREE, env=backend, capture_output=True, text=True, check=False, timeout=100)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for line in (
@@ -38,4 +41,4 @@ def test_the_example_of_a_server_can_be_previewed_at_once(backend: dict[str, str
     ):
         assert line in shown.stdout
     assert "PRIVATE KEY" not in shown.stdout
-    assert (TREE / "Pulumi.prod.yaml").read_bytes() == file
+    assert (TREE / EXAMPLE).read_bytes() == file
