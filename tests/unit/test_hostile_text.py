@@ -61,6 +61,7 @@ PLAIN: dict[str, str] = {
     "server.user": "deploy",
     "server.bastion.address": "192.0.2.8",
     "server.bastion.user": "deploy",
+    "server.tags": "team",
 }
 
 

@@ -84,11 +84,15 @@ class _Checker:
             return self._compound(kind, value, path, plain)
         if not _fits(kind, value):
             return [(path, f"must be {_WORDS[kind]} (got {_told(value)})")]
+        return self._documented(value, path, plain) if self._kind == "resource" else []
+
+    def _documented(self, value: Any, path: str, plain: str) -> Failures:
+        """Check what the SDK does not declare, and AWS or the provider refuses."""
         allowed = rules.VALUES.get((self._token, plain))
-        if allowed is not None and self._kind == "resource" and value not in allowed[0]:
+        if allowed is not None and value not in allowed[0]:
             return [(path, f"must be one of {', '.join(allowed[0])} (got {_told(value)}): see {allowed[1]}")]
         pattern, rule = rules.PATTERNS.get((self._token, plain), ("", ""))
-        if pattern and self._kind == "resource" and not re.fullmatch(pattern, str(value)):
+        if pattern and not re.fullmatch(pattern, str(value)):
             return [(path, f"must be {rule} (got {_told(value)})")]
         return []
 
