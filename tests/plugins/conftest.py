@@ -77,6 +77,15 @@ def start_plugin(plugin_path: Path) -> Iterator[Callable[..., Plugin]]:
         plugin.close()
 
 
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Plugin]:
+    """Run the stand-in for the aws plugin without an account, for the tests of a module."""
+    environment = plugin_environment()
+    environment.pop("FLASKHOST_AWS_ACCOUNT", None)
+    with Plugin(AWS_STAND_IN, environment) as plugin:
+        yield plugin
+
+
 @pytest.fixture(scope="module", params=["paramiko", "sshd"])
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Run an SSH host: one of paramiko, and OpenSSH's where it is installed."""

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.plugins.aws import rules
-from tests.plugins.conftest import AWS_STAND_IN, plugin_environment
 from tests.plugins.protocol import UNKNOWN, Json, Plugin, bare, is_secret, is_unknown, secret
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 INSTANCE = "aws:ec2/instance:Instance"
 VOLUME = "aws:ebs/volume:Volume"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Plugin]:
-    """Run the stand-in without an account."""
-    environment = plugin_environment()
-    environment.pop("FLASKHOST_AWS_ACCOUNT", None)
-    with Plugin(AWS_STAND_IN, environment) as plugin:
-        yield plugin
 
 
 IN_PLACE = [

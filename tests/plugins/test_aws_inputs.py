@@ -12,21 +12,11 @@ from tests.plugins.conftest import AWS_STAND_IN, plugin_environment
 from tests.plugins.protocol import UNKNOWN, Json, Plugin, PluginError, secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 INSTANCE = "aws:ec2/instance:Instance"
 RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 BUCKET = "aws:s3/bucket:Bucket"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Plugin]:
-    """Run the stand-in without an account."""
-    environment = plugin_environment()
-    environment.pop("FLASKHOST_AWS_ACCOUNT", None)
-    with Plugin(AWS_STAND_IN, environment) as plugin:
-        yield plugin
 
 
 @pytest.mark.parametrize(

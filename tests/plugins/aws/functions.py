@@ -94,11 +94,7 @@ def _image(account: Account, arguments: Json, _region: str) -> Json:
             "image-type": ["machine"],
         },
     )
-    if not images:
-        raise Refused(_NOTHING)
-    if len(images) > 1 and not arguments.get("mostRecent"):
-        raise Refused(_SEVERAL)
-    newest = max(images, key=lambda image: str(image["creationDate"]))
+    newest = _the_one(images, arguments, "creationDate")
     return {
         **newest,
         "imageId": newest["id"],
@@ -314,6 +310,15 @@ def _all_volumes(account: Account, region: str) -> list[Json]:
     return [volume for volume in volumes if volume.get("region", region) == region]
 
 
+def _the_one(found: list[Json], arguments: Json, made: str) -> Json:
+    """Return the only one that was found, or the newest where that is asked for; `made` names when each was made."""
+    if not found:
+        raise Refused(_NOTHING)
+    if len(found) > 1 and not arguments.get("mostRecent"):
+        raise Refused(_SEVERAL)
+    return max(found, key=lambda one: str(one[made]))
+
+
 def _volumes(account: Account, arguments: Json, region: str) -> Json:
     found = _with_tags(_all_volumes(account, region), arguments.get("tags"))
     found = matching(found, arguments.get("filters"), _words_of_a_volume)
@@ -323,11 +328,7 @@ def _volumes(account: Account, arguments: Json, region: str) -> Json:
 def _volume(account: Account, arguments: Json, region: str) -> Json:
     found = _with_tags(_all_volumes(account, region), arguments.get("tags"))
     found = matching(found, arguments.get("filters"), _words_of_a_volume)
-    if not found:
-        raise Refused(_NOTHING)
-    if len(found) > 1 and not arguments.get("mostRecent"):
-        raise Refused(_SEVERAL)
-    volume = max(found, key=lambda volume: str(volume["created"]))
+    volume = _the_one(found, arguments, "created")
     return {
         **{name: value for name, value in volume.items() if name not in ("created", "status")},
         "volumeId": volume["id"],
