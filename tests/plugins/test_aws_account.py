@@ -507,22 +507,19 @@ def test_many_calls_at_once_lose_nothing(cloud: Cloud) -> None:
     assert sorted(found["ids"]) == sorted(made)
 
 
-def test_without_an_account_nothing_is_made_changed_or_removed() -> None:
+def test_without_an_account_nothing_is_made_changed_or_removed(aws: Plugin) -> None:
     """And the message says which plugin would."""
-    environment = plugin_environment()
-    environment.pop("FLASKHOST_AWS_ACCOUNT", None)
-    with Plugin(AWS_STAND_IN, environment) as plugin:
-        for attempt in (
-            lambda: plugin.create(VPC, {"cidrBlock": "10.0.0.0/16"}),
-            lambda: plugin.update(VPC, {}, {}, {"cidrBlock": "10.0.0.0/16"}),
-            lambda: plugin.delete(VPC, {}),
-        ):
-            with pytest.raises(PluginError) as error:
-                attempt()
-            assert str(error.value) == (
-                "the stand-in for the aws plugin makes nothing: install the official one, "
-                "`pulumi plugin install resource aws 7.51.1`"
-            )
+    for attempt in (
+        lambda: aws.create(VPC, {"cidrBlock": "10.0.0.0/16"}),
+        lambda: aws.update(VPC, {}, {}, {"cidrBlock": "10.0.0.0/16"}),
+        lambda: aws.delete(VPC, {}),
+    ):
+        with pytest.raises(PluginError) as error:
+            attempt()
+        assert str(error.value) == (
+            "the stand-in for the aws plugin makes nothing: install the official one, "
+            "`pulumi plugin install resource aws 7.51.1`"
+        )
 
 
 # -- what the account answers

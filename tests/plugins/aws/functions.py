@@ -74,6 +74,15 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _the_one(found: list[Json], arguments: Json, made: str) -> Json:
+    """Return the only one that was found, or the newest where that is asked for; `made` names when each was made."""
+    if not found:
+        raise Refused(_NOTHING)
+    if len(found) > 1 and not arguments.get("mostRecent"):
+        raise Refused(_SEVERAL)
+    return max(found, key=lambda one: str(one[made]))
+
+
 def _image(account: Account, arguments: Json, _region: str) -> Json:
     owners = [NUMBER if owner == "self" else owner for owner in arguments.get("owners") or []]
     images = [image for image in account.images() if not owners or image["ownerId"] in owners]
@@ -308,15 +317,6 @@ def _all_volumes(account: Account, region: str) -> list[Json]:
         {**entry["state"], "id": entry["id"], "created": entry.get("created", "")} for entry in account.all(VOLUME)
     ]
     return [volume for volume in volumes if volume.get("region", region) == region]
-
-
-def _the_one(found: list[Json], arguments: Json, made: str) -> Json:
-    """Return the only one that was found, or the newest where that is asked for; `made` names when each was made."""
-    if not found:
-        raise Refused(_NOTHING)
-    if len(found) > 1 and not arguments.get("mostRecent"):
-        raise Refused(_SEVERAL)
-    return max(found, key=lambda one: str(one[made]))
 
 
 def _volumes(account: Account, arguments: Json, region: str) -> Json:
