@@ -33,7 +33,7 @@ class Subnets:
     Attributes:
         vpc: its ID; None for a new one.
         public: subnets with a route to the Internet, each with its zone; those of a new network have no ID yet.
-        private: those for managed services.
+        private: those for managed services; the public ones where there are none of their own.
         has_ipv6: whether machines get an address of IPv6.
     """
 
@@ -111,13 +111,13 @@ def _subnets(server: AwsServer, *, is_managed: bool) -> Subnets:
     if network.kind == "default":
         found = _default()
     else:
-        found = _given(network.vpc or "", network.public_subnets, network.private_subnets)
+        found = _network(network.vpc or "", network.public_subnets, network.private_subnets)
     if not found.public:
         raise Missing(
             "flaskhost:server.network.kind: default needs a default subnet in the account's own VPC, which has none: "
             "write kind: new, or kind: given with subnets of yours"
         )
-    inside = {zone for _, zone in found.private or found.public}
+    inside = {zone for _, zone in found.private}
     if is_managed and len(inside) < 2:
         raise Missing(
             "flaskhost:server.network: database and Redis need private subnets in two zones, and these are in "
@@ -151,11 +151,6 @@ def _default() -> Subnets:
     return _network(vpc, aws.ec2.get_subnets(filters=filters).ids, ())
 
 
-def _given(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets:
-    found = _network(vpc, public, private)
-    return dataclasses.replace(found, private=found.private or found.public)
-
-
 def _network(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets:
     known: dict[str, Any] = {}
     for subnet in (*public, *private):
@@ -168,11 +163,11 @@ def _network(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets
     if stray:
         raise Missing(f"flaskhost:server.network: {', '.join(stray)} must be in {vpc}: write the subnets of that VPC")
     with_zones = {subnet: (subnet, str(one.availability_zone)) for subnet, one in known.items()}
-    ordered = sorted((with_zones[subnet] for subnet in public), key=lambda one: one[1])
+    ordered = tuple(sorted((with_zones[subnet] for subnet in public), key=lambda one: one[1]))
     return Subnets(
         vpc=vpc,
-        public=tuple(ordered),
-        private=tuple(with_zones[subnet] for subnet in private),
+        public=ordered,
+        private=tuple(with_zones[subnet] for subnet in private) or ordered,
         has_ipv6=all(known[subnet].ipv6_cidr_block for subnet in public),
     )
 

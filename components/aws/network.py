@@ -44,7 +44,7 @@ class Network(pulumi.ComponentResource):
         if there.vpc is None:
             self._make(there.zones)
         else:
-            self.vpc, self.public, self.private = there.vpc, list(there.public), list(there.private or there.public)
+            self.vpc, self.public, self.private = there.vpc, list(there.public), list(there.private)
         self.register_outputs({"vpc": self.vpc})
 
     def _make(self, zones: list[str]) -> None:
