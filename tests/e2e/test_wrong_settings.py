@@ -11,6 +11,7 @@ import json
 import math
 import re
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,18 +26,21 @@ from tests.unit.test_settings import (
     EXISTING,
     FROM_REPOSITORY,
     MISSING,
+    REGION,
     SEVERAL,
     SMALLEST,
     WRONG,
     WRONG_EXISTING,
     WRONG_FROM_REPOSITORY,
+    WRONG_ON_AWS,
     WRONG_SEVERAL,
     at_place,
     changed,
+    on_aws,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -64,8 +68,8 @@ def arrives(value: Any) -> bool:
     return exact and len(text) < LARGEST and yaml.safe_load(yaml.safe_dump(value)) == value
 
 
-def together(base: dict[str, Any], cases: list[Case]) -> list[tuple[dict[str, Any], list[Case]]]:
-    """Return stack files, each with as many of the cases as do not hide one another."""
+def together(alone: Callable[[str, Any], dict[str, Any]], cases: list[Case]) -> list[tuple[dict[str, Any], list[Case]]]:
+    """Return stack files, each with as many of the cases as do not hide one another; alone makes the first of each."""
     files: list[tuple[dict[str, Any], list[Case]]] = []
     for case in cases:
         place, value, _ = case
@@ -77,7 +81,7 @@ def together(base: dict[str, Any], cases: list[Case]) -> list[tuple[dict[str, An
                 files[number] = more, [*there, case]
                 break
         else:
-            files.append((put(base, place, value), [case]))
+            files.append((alone(place, value), [case]))
     return files
 
 
@@ -94,7 +98,7 @@ def is_within(place: str, other: str) -> bool:
 def lines_of(config: dict[str, Any]) -> list[str]:
     """Return what the settings say of a configuration."""
     with pytest.raises(settings.ConfigurationError) as caught:
-        settings.load(copy.deepcopy(config), stack="prod")
+        settings.load(copy.deepcopy(config), stack="prod", region=REGION)
     return str(caught.value).splitlines()
 
 
@@ -114,12 +118,13 @@ def chosen(table: list[Case]) -> list[Case]:
 
 
 TABLES = (
-    (SMALLEST, WRONG),
-    (FROM_REPOSITORY, WRONG_FROM_REPOSITORY),
-    (EXISTING, WRONG_EXISTING),
-    (SEVERAL, WRONG_SEVERAL),
+    (partial(put, SMALLEST), WRONG),
+    (partial(put, FROM_REPOSITORY), WRONG_FROM_REPOSITORY),
+    (partial(put, EXISTING), WRONG_EXISTING),
+    (partial(put, SEVERAL), WRONG_SEVERAL),
+    (on_aws, WRONG_ON_AWS),
 )
-FILES = [found for base, table in TABLES for found in together(base, chosen(table))]
+FILES = [found for alone, table in TABLES for found in together(alone, chosen(table))]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +153,7 @@ def refused(stack: Stack, config: dict[str, Any]) -> Run:
 def configure(stack: Stack, config: dict[str, Any]) -> None:
     """Make the stack file say this and nothing else."""
     document = yaml.safe_load(stack.file.read_text())
-    document["config"] = {f"flaskhost:{name}": value for name, value in config.items()}
+    document["config"] = {"aws:region": REGION, **{f"flaskhost:{name}": value for name, value in config.items()}}
     stack.file.write_text(yaml.safe_dump(document, allow_unicode=True))
 
 

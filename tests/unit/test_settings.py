@@ -711,7 +711,7 @@ WRONG_ON_AWS: list[tuple[str, Any, str]] = [
     ("redis", "elasticache", "must be a group of settings"),
     ("redis.kind", "redis", "must be 'none' or 'elasticache' (got 'redis')"),
     ("redis.engine", "memcached", "must be 'valkey' or 'redis' (got 'memcached')"),
-    ("redis.version", 8.0, "must be text, and YAML reads this as a number (got 8.0): write it in quotes"),
+    ("redis.version", 7.1, "must be text, and YAML reads this as a number (got 7.1): write it in quotes"),
     ("redis.node_type", "t4g.micro", "must be a type of ElastiCache (got 't4g.micro'): write it such as cache.t4g"),
     ("redis.replicas", 6, "must be from 0 to 5 (got 6)"),
     ("redis.variable", "HOME", "is a name that belongs to the host (got 'HOME')"),
