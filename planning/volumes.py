@@ -27,6 +27,7 @@ class Volume:
         id: on AWS; empty for one that is to be made.
         image: of the machine that used it last, as `machines.called` names it.
         is_kept: whether another one has taken its place.
+        size_there: in GiB, as AWS has it; 0 for one that is to be made.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Volume:
     id: str = ""
     image: str = ""
     is_kept: bool = False
+    size_there: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -225,7 +225,8 @@ class Database(Group):
     restore_from: aws_rules.DatabaseSnapshot | None = Field(
         default=None,
         examples=["rds:shop-2026-11-20-03-10"],
-        description="Snapshot that the database is made of. It counts when the database is made, and never later.",
+        description="Encrypted snapshot that the database is made of, with its engine, version and storage. It counts "
+        "when the database is made, and never later.",
     )
 
     @property
@@ -250,7 +251,7 @@ class Redis(Group):
     engine: Literal["valkey", "redis"] = Field(
         default="valkey", description="Which server it is; Valkey is the free one, and speaks the same protocol."
     )
-    version: aws_rules.EngineVersion | None = Field(
+    version: aws_rules.CacheVersion | None = Field(
         default=None, examples=["8.0"], description="Version of the engine. Default: 8.0 of Valkey, 7.1 of Redis."
     )
     node_type: aws_rules.CacheType = Field(default="cache.t4g.micro", description="Size of its machines.")

@@ -44,6 +44,20 @@ RESERVED_WORDS = ("sg", "internal")
 NEWEST_DUMPED = {"24.04": 16, "22.04": 14}
 """The newest PostgreSQL that the client of an Ubuntu release takes a dump of: its own version."""
 
+FIRST_MAJOR = {"valkey": 7, "redis": 6}
+"""The first versions of the engines that ElastiCache has and that speak TLS as it is used here."""
+
+LONGEST_NAME_IN_A_RULE = 128
+"""Characters of a name that a rule of a load balancer takes (Elastic Load Balancing API, HostHeaderConditionConfig)."""
+
+LONGEST_FIRST_NAME = 64
+"""Characters of the first name of a certificate (AWS Certificate Manager User Guide, "Public certificate
+characteristics")."""
+
+SEEN_AS_WELL = {"balancer": (200, 499), "health check": (200, 399)}
+"""Statuses that may be healthy for a load balancer (Elastic Load Balancing API, Matcher), and that are for Route 53
+(Amazon Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy")."""
+
 AMAZON = "amazon.com"
 REGION_VARIABLE = "AWS_DEFAULT_REGION"
 LAST_PORT = 65535
@@ -217,7 +231,33 @@ def _names(given: Given) -> Iterator[Problem]:
         for name in ("zone", "health_check", "caa"):
             if dns.get(name) not in (None, False, "false", []):
                 yield given.problem(("dns", name), "is for dns.kind route53", "remove it, or write kind: route53")
-    yield from _certificate(given, several=machines(given.group("server")) > 1)
+    several = machines(given.group("server")) > 1
+    yield from _certificate(given, several=several)
+    if several:
+        yield from _long_names(given, made=dns.get("kind") == "route53")
+    yield from _seen_as_well(given, several=several)
+
+
+def _long_names(given: Given, *, made: bool) -> Iterator[Problem]:
+    """Yield names that a load balancer, or its certificate if one is made, does not take."""
+    web = given.group("web")
+    for key in ("domains", "redirects"):
+        for at, name in enumerate(_list(web.get(key))):
+            longest = LONGEST_FIRST_NAME if made and (key, at) == ("domains", 0) else LONGEST_NAME_IN_A_RULE
+            if len(name) > longest:
+                rule = f"must have at most {longest} characters behind a load balancer"
+                fix = "write a shorter one first" if longest == LONGEST_FIRST_NAME else "write a shorter one"
+                yield given.problem(("web", key, at), rule, fix)
+
+
+def _seen_as_well(given: Given, *, several: bool) -> Iterator[Problem]:
+    """Yield a healthy status that AWS would take for a failure."""
+    status = _number(group_in(given.group("app"), "health").get("status"), 200)
+    asking = {"balancer": several, "health check": given.group("dns").get("health_check") in ON}
+    for who, (least, most) in SEEN_AS_WELL.items():
+        if asking[who] and not least <= status <= most:
+            rule = f"must be from {least} to {most} for the {who} of AWS"
+            yield given.problem(("app", "health", "status"), rule, "answer the health path with 200")
 
 
 def _zone(given: Given, names: list[str]) -> Iterator[Problem]:
@@ -288,6 +328,7 @@ def _services(given: Given) -> Iterator[Problem]:
             yield given.problem((at_fault, "variable"), rule, "choose another name")
     yield from _region_variable(given)
     yield from _dumps(given)
+    yield from _cache(given)
     database = given.group("database")
     size, limit = (
         _number(database.get(name), Database.model_fields[name].default) for name in ("storage", "storage_limit")
@@ -299,6 +340,16 @@ def _services(given: Given) -> Iterator[Problem]:
         else:
             rule = f"must not be above database.storage_limit, which is {limit} by default"
             yield given.problem(("database", "storage"), rule, f"write database.storage_limit: {size} or more as well")
+
+
+def _cache(given: Given) -> Iterator[Problem]:
+    """Yield a version that the engine of the cache never had."""
+    redis = given.group("redis")
+    first = FIRST_MAJOR.get(str(redis.get("engine", Redis.model_fields["engine"].default)))
+    version = redis.get("version")
+    if first and isinstance(version, str) and re.match(r"[0-9]\.", version) and int(version[0]) < first:
+        rule = f"must be {first}.0 or newer for this engine"
+        yield given.problem(("redis", "version"), rule, "write a newer one, or another redis.engine")
 
 
 def _region_variable(given: Given) -> Iterator[Problem]:

@@ -99,6 +99,10 @@ ShortWord = Annotated[
 EngineVersion = Annotated[
     Text, _like(r"[0-9]+(\.[0-9]+){0,2}", "must be a version number", 'write it in quotes, such as "17"', 20)
 ]
+CacheVersion = Annotated[
+    Text,
+    _like(r"[6-9]\.[0-9]{1,2}", "must be a version with one dot, from 6.0 on", 'write it in quotes, such as "8.0"', 20),
+]
 DatabaseName = Annotated[
     Text,
     _like(

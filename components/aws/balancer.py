@@ -9,9 +9,12 @@ import pulumi_aws as aws
 
 import rendering
 from components.aws.firewall import HTTP, HTTPS
+from components.aws.pause import pause
 from planning import records
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from components.server.aws import Aws
 
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
@@ -19,6 +22,10 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
 LONGEST_NAME = 32
 """Of a load balancer and of a target group (Elastic Load Balancing API, CreateLoadBalancer)."""
+
+HEALTH_INTERVAL_SECONDS, HEALTH_TIMEOUT_SECONDS, HEALTH_THRESHOLD = 10, 5, 2
+HEALTHY_SECONDS = (HEALTH_THRESHOLD + 1) * HEALTH_INTERVAL_SECONDS
+"""Until the balancer knows that a machine is well again: the first question may have come just before it was."""
 
 
 class Balancer(pulumi.ComponentResource):
@@ -32,12 +39,19 @@ class Balancer(pulumi.ComponentResource):
     resource: aws.lb.LoadBalancer
     ready: list[pulumi.Resource]
 
-    def __init__(self, server: Aws, certificate: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        server: Aws,
+        certificate: pulumi.Input[str],
+        serving: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         """Make it, with the machines behind it.
 
         Args:
             server: the machines.
             certificate: ARN of one that is valid for all names of the site.
+            serving: what has to be there before the machines serve.
             opts: of the component.
         """
         super().__init__("flaskhost:site:Balancer", server.cloud.app, None, opts)
@@ -57,7 +71,7 @@ class Balancer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=server.network.ways),
         )
         self.ready = []
-        targets = self._targets()
+        targets = self._targets(serving)
         self.ready.append(self._redirect())
         listener = aws.lb.Listener(
             f"{cloud.app}-https",
@@ -95,7 +109,12 @@ class Balancer(pulumi.ComponentResource):
             self.ready.append(rule)
         self.register_outputs({"name": self.resource.dns_name})
 
-    def _targets(self) -> aws.lb.TargetGroup:
+    def _targets(self, serving: Sequence[pulumi.Resource]) -> aws.lb.TargetGroup:
+        """Send visitors to each machine as long as it serves.
+
+        A new one is waited for until the balancer knows that it is well; only then those go that it takes the place
+        of, and each of them only when its last requests are answered.
+        """
         cloud, options = self._cloud, pulumi.ResourceOptions(parent=self)
         health = cloud.settings.app.health
         group = aws.lb.TargetGroup(
@@ -109,19 +128,25 @@ class Balancer(pulumi.ComponentResource):
                 path=health.path,
                 protocol="HTTPS",
                 matcher=str(health.status),
-                interval=10,
-                timeout=5,
-                healthy_threshold=2,
-                unhealthy_threshold=2,
+                interval=HEALTH_INTERVAL_SECONDS,
+                timeout=HEALTH_TIMEOUT_SECONDS,
+                healthy_threshold=HEALTH_THRESHOLD,
+                unhealthy_threshold=HEALTH_THRESHOLD,
             ),
             tags=cloud.tags("machines"),
             opts=options,
         )
         for number, instance in enumerate(self._server.machines.instances, start=1):
+            name = f"{cloud.app}-machine-{number}"
+            drained = pause(f"{name}-drained", self, [], identity=instance, going=cloud.settings.balancer.drain)
             target = aws.lb.TargetGroupAttachment(
-                f"{cloud.app}-machine-{number}", target_group_arn=group.arn, target_id=instance, opts=options
+                name,
+                target_group_arn=group.arn,
+                target_id=instance,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[drained]),
             )
-            self.ready.append(target)
+            healthy = pause(f"{name}-healthy", self, [target, *serving], identity=instance, coming=HEALTHY_SECONDS)
+            self.ready += [target, healthy]
         return group
 
     def _redirect(self) -> aws.lb.Listener:

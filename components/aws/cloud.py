@@ -66,8 +66,8 @@ class Cloud:
 
     def tags(self, name: str, further: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the tags of a resource; its name is what the console shows."""
-        own = {f"{TAG}:project": pulumi.get_project(), f"{TAG}:stack": self.stack, f"{TAG}:app": self.app}
-        return {"Name": f"{self.app}-{self.stack}-{name}", **own, **self.server.tags, **(further or {})}
+        named = {"Name": f"{self.app}-{self.stack}-{name}", **_owner(self.settings)}
+        return {**named, **self.server.tags, **(further or {})}
 
     def holds(self, parent: pulumi.Resource, options: pulumi.ResourceOptions | None = None) -> pulumi.ResourceOptions:
         """Return the options of what holds data or a name: protected, until `purge` says that it may go."""
@@ -76,11 +76,20 @@ class Cloud:
         return options
 
 
+def _owner(settings: Settings) -> dict[str, str]:
+    """Return the tags that all has which is a stack's."""
+    return {
+        f"{TAG}:project": pulumi.get_project(),
+        f"{TAG}:stack": settings.stack,
+        f"{TAG}:app": settings.app.name,
+    }
+
+
 def of(settings: Settings, server: AwsServer) -> Cloud:
     """Return where a stack is on AWS; end the program with all that is missing there, before anything is made."""
     whose = f"{pulumi.get_project()}/{settings.stack}/{settings.app.name}"
     try:
-        found = lookups.look(settings, server, whose, TAGS)
+        found = lookups.look(settings, server, whose, TAGS, _owner(settings))
     except lookups.Missing as missing:
         stop(str(missing))
     except Exception as error:  # noqa: BLE001 - the SDK has no class of its own for what AWS says

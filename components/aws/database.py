@@ -9,13 +9,11 @@ import pulumi_aws as aws
 
 import rendering
 from components.aws.offer import Offer
-from planning import policies
+from planning import policies, services
 
 if TYPE_CHECKING:
     from components.server.aws import Aws
 
-ENGINES = {"postgresql": "postgres", "mysql": "mysql"}
-VERSIONS = {"postgresql": "17", "mysql": "8.4"}
 USER = "flaskhost"
 READ_SSLMODE = (None, "psycopg", "psycopg2")
 """Drivers of PostgreSQL that read `sslmode` in the URL (libpq's own); others would refuse it."""
@@ -45,14 +43,18 @@ class Database(pulumi.ComponentResource):
             opts=options,
         )
         database = rendering.database_name(cloud.settings)
+        version = wanted.version or services.DATABASE_VERSIONS[wanted.engine]
+        operations, throughput = services.speed(wanted.storage)
         instance = aws.rds.Instance(
             name,
-            engine=ENGINES[wanted.engine],
-            engine_version=wanted.version or VERSIONS[wanted.engine],
+            engine=services.DATABASES[wanted.engine],
+            engine_version=version,
             instance_class=wanted.instance_class,
             allocated_storage=wanted.storage,
             max_allocated_storage=wanted.storage_limit if wanted.storage_limit > wanted.storage else None,
             storage_type="gp3",
+            iops=operations,
+            storage_throughput=throughput,
             storage_encrypted=True,
             db_name=database,
             username=USER,
@@ -65,10 +67,11 @@ class Database(pulumi.ComponentResource):
             copy_tags_to_snapshot=True,
             deletion_protection=not purge,
             skip_final_snapshot=purge,
-            final_snapshot_identifier=None if purge else f"{cloud.slug}-final",
+            # The subnets have another name each time they are made, so an earlier last snapshot is never in the way.
+            final_snapshot_identifier=None if purge else pulumi.Output.concat(subnets.name, "-final"),
             snapshot_identifier=wanted.restore_from,
             # An exact version is meant: AWS's own step beyond it would be taken back.
-            auto_minor_version_upgrade=wanted.version is None or "." not in wanted.version or wanted.engine == "mysql",
+            auto_minor_version_upgrade=not services.is_exact(wanted.engine, version),
             # A newer one in the stack file is the intent.
             allow_major_version_upgrade=True,
             # What `up` says is done when it ends, and not in some night.

@@ -22,10 +22,12 @@ class Firewall(pulumi.ComponentResource):
     Attributes:
         machines: the group of the machines.
         balancer: the group of the load balancer, if there is one.
+        site: the rules by which visitors arrive.
     """
 
     machines: aws.ec2.SecurityGroup
     balancer: aws.ec2.SecurityGroup | None
+    site: list[pulumi.Resource]
 
     def __init__(self, cloud: Cloud, network: Network, opts: pulumi.ResourceOptions | None = None) -> None:
         """Make the groups of machines and balancer."""
@@ -36,10 +38,12 @@ class Firewall(pulumi.ComponentResource):
         self.balancer = self._group("balancer", "the load balancer") if server.has_balancer else None
         public = self.balancer or self.machines
         owner = "balancer" if self.balancer else "machines"
+        self.site = []
         for word, port in (("http", HTTP), *([("https", HTTPS)] if web.https else [])):
-            self._let_in(owner, public, port, {f"{word}-ipv4": ANY, f"{word}-ipv6": ANY6}, f"{word} from everywhere")
+            networks = {f"{word}-ipv4": ANY, f"{word}-ipv6": ANY6}
+            self.site += self._let_in(owner, public, port, networks, f"{word} from everywhere")
         if self.balancer:
-            self._between("balancer", self.balancer, self.machines, HTTPS)
+            self.site += self._between("balancer", self.balancer, self.machines, HTTPS)
         ssh = [ANY, ANY6] if server.allow_ssh_from_anywhere else list(server.allow_ssh_from)
         self._let_in(
             "machines", self.machines, SSH, {f"ssh-{network}": network for network in ssh}, "SSH from this network"
@@ -72,9 +76,11 @@ class Firewall(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _let_in(self, owner: str, group: aws.ec2.SecurityGroup, port: int, networks: dict[str, str], why: str) -> None:
-        for name, network in networks.items():
-            source = {"cidr_ipv6" if ":" in network else "cidr_ipv4": _as_network(network)}
+    def _let_in(
+        self, owner: str, group: aws.ec2.SecurityGroup, port: int, networks: dict[str, str], why: str
+    ) -> list[pulumi.Resource]:
+        """Let networks reach a port of a group, each by a rule with its name."""
+        return [
             aws.vpc.SecurityGroupIngressRule(
                 f"{self._cloud.app}-{owner}-{name}",
                 security_group_id=group.id,
@@ -84,14 +90,18 @@ class Firewall(pulumi.ComponentResource):
                 description=why,
                 tags=self._cloud.tags(f"{owner}-{name}"),
                 opts=pulumi.ResourceOptions(parent=self),
-                **source,
+                **{"cidr_ipv6" if ":" in network else "cidr_ipv4": _as_network(network)},
             )
+            for name, network in networks.items()
+        ]
 
-    def _between(self, name: str, here: aws.ec2.SecurityGroup, there: aws.ec2.SecurityGroup, port: int) -> None:
+    def _between(
+        self, name: str, here: aws.ec2.SecurityGroup, there: aws.ec2.SecurityGroup, port: int
+    ) -> list[pulumi.Resource]:
         """Let one group reach another one: a rule for the way out and one for the way in."""
         app, options = self._cloud.app, pulumi.ResourceOptions(parent=self)
         way = {"ip_protocol": "tcp", "from_port": port, "to_port": port}
-        aws.vpc.SecurityGroupEgressRule(
+        out = aws.vpc.SecurityGroupEgressRule(
             f"{app}-{name}-to-machines",
             security_group_id=here.id,
             referenced_security_group_id=there.id,
@@ -100,7 +110,7 @@ class Firewall(pulumi.ComponentResource):
             opts=options,
             **way,
         )
-        aws.vpc.SecurityGroupIngressRule(
+        into = aws.vpc.SecurityGroupIngressRule(
             f"{app}-machines-from-{name}",
             security_group_id=there.id,
             referenced_security_group_id=here.id,
@@ -109,6 +119,7 @@ class Firewall(pulumi.ComponentResource):
             opts=options,
             **way,
         )
+        return [out, into]
 
     def _let_out(self, name: str, group: aws.ec2.SecurityGroup) -> None:
         """Let everything out: packages, repositories, and whatever the application talks to."""

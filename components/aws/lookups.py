@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi_aws as aws
 
-from planning import machines, volumes
+from planning import machines, services, volumes
 from planning.policies import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from settings import AwsServer, Settings
+    from settings import AwsServer, Database, Settings
 
 Answer = TypeVar("Answer")
 
@@ -67,7 +67,7 @@ class Found:
     hosted_zone: str | None
 
 
-def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags) -> Found:
+def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags, owner: Mapping[str, str]) -> Found:
     """Ask AWS for everything.
 
     Args:
@@ -75,6 +75,7 @@ def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags) ->
         server: the part of them that says which machines.
         whose: value of the tag by which the stack's data volumes are found.
         tags: names of the tags of a data volume.
+        owner: tags that all has which is the stack's.
 
     Raises:
         Missing: with a line for each thing that is missing or contradicts the settings.
@@ -98,6 +99,8 @@ def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags) ->
     image = attempt(lambda: _image(server))
     zone = attempt(lambda: _hosted_zone(settings.dns.zone or "")) if settings.dns.kind == "route53" else None
     data = attempt(lambda: _data(server, subnets.zones, whose, tags)) if subnets else None
+    if settings.database.kind == "rds" and settings.database.restore_from:
+        attempt(lambda: _refuse_snapshot(settings.database, owner))
     if problems or subnets is None or image is None or data is None:
         raise Missing("\n".join(problems))
     return Found(place=place, subnets=subnets, image=image, data=data, hosted_zone=zone)
@@ -275,6 +278,47 @@ def _refuse_risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes
         )
 
 
+def _refuse_snapshot(database: Database, owner: Mapping[str, str]) -> None:
+    """Refuse a snapshot that a database of these settings cannot be made of; one that is there was made already.
+
+    Raises:
+        Missing: with the setting to change.
+    """
+    if aws.rds.get_instances(tags=dict(owner)).instance_identifiers:
+        return
+    name, setting = database.restore_from or "", "flaskhost:database"
+    found = _asked(
+        lambda: aws.rds.get_snapshot(db_snapshot_identifier=name, include_shared=True),
+        f"{setting}.restore_from: must be a snapshot of RDS in this region (got {name!r}), and AWS knows none of that "
+        "name: look it up in the console of RDS, Snapshots, or take the line out for an empty database",
+    )
+    version = database.version or services.DATABASE_VERSIONS[database.engine]
+    problems = []
+    if services.DATABASES[database.engine] != found.engine:
+        problems.append(
+            f"{setting}.engine: must be that of the snapshot, which is of {found.engine} (got {database.engine!r}): "
+            "write the other one, or another snapshot"
+        )
+    elif version != found.engine_version:
+        # AWS would be asked for this version right after, and refuses it where it is below.
+        problems.append(
+            f"{setting}.version: must be that of the snapshot while a database is made of it (got {version!r}): write "
+            f'version: "{found.engine_version}"'
+        )
+    if database.storage < found.allocated_storage:
+        problems.append(
+            f"{setting}.storage: must not be below {found.allocated_storage}, which the snapshot has (got "
+            f"{database.storage}): write {found.allocated_storage} or more"
+        )
+    if not found.encrypted:
+        problems.append(
+            f"{setting}.restore_from: must be an encrypted snapshot (got {name!r}): copy it with encryption in the "
+            "console of RDS, Snapshots, and write the name of the copy"
+        )
+    if problems:
+        raise Missing("\n".join(problems))
+
+
 def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
     filters = [
         aws.ebs.GetEbsVolumesFilterArgs(name="status", values=["creating", "available", "in-use"]),
@@ -292,6 +336,7 @@ def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
                 number=int(number),
                 zone=one.availability_zone,
                 size=int(one.size),
+                size_there=int(one.size),
                 restored=one.tags.get(tags.restored, ""),
                 image=one.tags.get(tags.image, ""),
                 is_kept=tags.kept in one.tags,

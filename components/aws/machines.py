@@ -29,7 +29,7 @@ class Machines(pulumi.ComponentResource):
 
     Attributes:
         hosts: one a machine, the first one first.
-        instances: their IDs.
+        instances: their IDs; what is made of one ends before that machine stops.
         addresses: their public addresses of IPv4, which stay when a machine is replaced.
         ipv6: the address of IPv6 of the first one; None where the network has none.
     """
@@ -96,14 +96,12 @@ class Machines(pulumi.ComponentResource):
             allocation_id=address.id,
             opts=pulumi.ResourceOptions(parent=self, depends_on=self._network.ways),
         )
-        disk = None
-        if plan:
-            disk = volumes.DataVolume(cloud, plan, instance, pulumi.ResourceOptions(parent=self)).attached
-            if self._network.has_ipv6:
-                self.ipv6 = instance.ipv6_addresses[0]
-        self.instances.append(instance.id)
+        volume = volumes.DataVolume(cloud, plan, instance, pulumi.ResourceOptions(parent=self)) if plan else None
+        if volume and self._network.has_ipv6:
+            self.ipv6 = instance.ipv6_addresses[0]
+        self.instances.append(volume.instance if volume else instance.id)
         self.addresses.append(address.public_ip)
-        self.hosts.append(self._host(number, instance, address, reachable, disk))
+        self.hosts.append(self._host(number, instance, address, reachable, volume.attached if volume else None))
 
     def _instance(self, number: int, place: Subnet, plan: Plan | None) -> aws.ec2.Instance:
         cloud, server, (subnet, zone) = self._cloud, self._cloud.server, place
@@ -135,8 +133,9 @@ class Machines(pulumi.ComponentResource):
                 parent=self,
                 # A newer image is no reason for another machine, and what a first boot reads is read by then.
                 ignore_changes=["userData", *([] if server.ami else ["ami"])],
-                # AWS could change the type of a machine that is stopped; a new one starts beside the old one.
-                replace_on_changes=["instanceType"],
+                # AWS could change the type of a machine that is stopped; a new one starts beside the old one. A further
+                # address would be none of the running system's.
+                replace_on_changes=["instanceType", "ipv6AddressCount"],
                 replacement_trigger=plan.used.number if plan else None,
                 # It holds the host's key, whatever reads it back.
                 additional_secret_outputs=["userData"],

@@ -10,6 +10,7 @@ import pulumi_aws as aws
 import rendering
 from components.aws.balancer import Balancer
 from components.aws.firewall import HTTP, HTTPS
+from components.aws.pause import pause
 from ops import dns
 from planning import records
 
@@ -49,7 +50,7 @@ class Names(pulumi.ComponentResource):
         balancer = None
         if server.cloud.server.has_balancer:
             certificate = self._certificate(zone) if zone else settings.balancer.certificate or ""
-            balancer = Balancer(server, certificate, pulumi.ResourceOptions(parent=self))
+            balancer = Balancer(server, certificate, self._serving, pulumi.ResourceOptions(parent=self))
         if zone:
             self._records(zone, balancer)
         self.records = self._lines(balancer)
@@ -87,6 +88,21 @@ class Names(pulumi.ComponentResource):
             )
         if settings.dns.health_check:
             self._health_check()
+        self._remembered(balancer)
+
+    def _remembered(self, balancer: Balancer | None) -> None:
+        """Let visitors in where the names have led until now, for as long as anybody may remember that.
+
+        When a load balancer comes or goes, the records lead elsewhere first, and what was there goes at the end.
+        """
+        where, there = ("balancer", balancer.ready) if balancer else ("machine", [])
+        pause(
+            f"{self._cloud.app}-names-of-{where}-forgotten",
+            self,
+            [*self._server.firewall.site, *there],
+            identity=self._server.firewall.machines.id,
+            going=records.TTL_SECONDS,
+        )
 
     def _targets(self, balancer: Balancer | None) -> dict[str, dict[str, object]]:
         """Return what the records say, by their type."""

@@ -8,11 +8,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.aws.offer import Offer
+from planning import services
 
 if TYPE_CHECKING:
     from components.server.aws import Aws
 
-VERSIONS = {"valkey": "8.0", "redis": "7.1"}
 PORT = 6379
 LONGEST_NAME = 40
 """Of a replication group (Amazon ElastiCache API, CreateReplicationGroup)."""
@@ -36,6 +36,7 @@ class Redis(pulumi.ComponentResource):
         name = f"{cloud.app}-redis"
         super().__init__("flaskhost:data:Redis", cloud.app, None, opts)
         options = pulumi.ResourceOptions(parent=self)
+        version = wanted.version or services.CACHE_VERSIONS[wanted.engine]
         group = server.firewall.only_from_machines("redis", "Redis", PORT)
         subnets = aws.elasticache.SubnetGroup(
             name, subnet_ids=[subnet for subnet, _ in server.network.private], tags=cloud.tags("redis"), opts=options
@@ -44,7 +45,8 @@ class Redis(pulumi.ComponentResource):
             cloud.named("redis", LONGEST_NAME),
             description=f"{cloud.app} {cloud.stack}",
             engine=wanted.engine,
-            engine_version=wanted.version or VERSIONS[wanted.engine],
+            engine_version=version,
+            parameter_group_name=services.parameters(wanted.engine, version),
             node_type=wanted.node_type,
             num_cache_clusters=1 + wanted.replicas,
             automatic_failover_enabled=wanted.replicas > 0,
@@ -55,8 +57,10 @@ class Redis(pulumi.ComponentResource):
             security_group_ids=[group.id],
             subnet_group_name=subnets.name,
             snapshot_retention_limit=1,
-            final_snapshot_identifier=None if purge else f"{cloud.slug}-final",
-            auto_minor_version_upgrade=True,
+            # The subnets have another name each time they are made, so an earlier last snapshot is never in the way.
+            final_snapshot_identifier=None if purge else pulumi.Output.concat(subnets.name, "-final"),
+            # A version of a cache is exact. One that AWS had raised could only be put back by an empty cache.
+            auto_minor_version_upgrade=False,
             apply_immediately=True,
             tags=cloud.tags("redis"),
             opts=options,

@@ -32,9 +32,11 @@ class DataVolume(pulumi.ComponentResource):
 
     Attributes:
         attached: what has to be there before the machine can mount it.
+        instance: ID of the machine that has it. What is made of this ends before the disk leaves that machine.
     """
 
     attached: pulumi.Resource
+    instance: pulumi.Output[str]
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class DataVolume(pulumi.ComponentResource):
         called = machines.called(cloud.server.ubuntu, cloud.server.instance_type, cloud.server.rebuild)
         further = {TAGS.image: called, **({SNAPSHOTS: cloud.whose} if cloud.server.snapshots else {})}
         used = self._volume(plan.used, source, further)
-        self.attached = aws.ec2.VolumeAttachment(
+        attached = aws.ec2.VolumeAttachment(
             f"{cloud.app}-data",
             device_name=DEVICE,
             volume_id=used.id,
@@ -68,6 +70,7 @@ class DataVolume(pulumi.ComponentResource):
             stop_instance_before_detaching=True,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
+        self.attached, self.instance = attached, attached.instance_id
         if cloud.server.snapshots:
             self._snapshots(cloud.server.snapshots)
         self.register_outputs({"volume": used.id})
@@ -88,9 +91,19 @@ class DataVolume(pulumi.ComponentResource):
             encrypted=True,
             snapshot_id=source,
             tags=self._cloud.tags(f"data-{volume.number}", named),
-            # What it was made of counts once. A stack that has lost its state takes back what is there, by its ID.
             opts=self._cloud.holds(
-                self, pulumi.ResourceOptions(ignore_changes=["snapshotId", "finalSnapshot"], import_=volume.id or None)
+                self,
+                pulumi.ResourceOptions(
+                    # What it was made of counts once. The size of one that has grown is seen late: what AWS has
+                    # already is not asked for again, for it refuses that for hours.
+                    ignore_changes=[
+                        "snapshotId",
+                        "finalSnapshot",
+                        *(["size"] if volume.size == volume.size_there else []),
+                    ],
+                    # A stack that has lost its state takes back what is there.
+                    import_=volume.id or None,
+                ),
             ),
         )
 

@@ -14,6 +14,7 @@ from settings import AwsServer
 from tests.components import cloud, scenario
 from tests.components.recording import record
 from tests.components.scenario import ON_AWS, SEVERAL
+from tests.plugins.aws import kinds
 from tests.plugins.aws.account import Account
 
 if TYPE_CHECKING:
@@ -195,9 +196,12 @@ def test_another_image_is_another_machine_by_its_name(change: dict[str, str], na
 
 
 def test_another_type_is_a_new_machine(one: tuple[Recorder, Any]) -> None:
-    """Promise: the old one serves until the new one is there, and AWS is not asked to stop and change it."""
+    """Promise: the old one serves until the new one is there, and AWS is not asked to stop and change it.
+
+    Nor to give it an address of IPv6 that its system would not know of.
+    """
     request = only(one[0], INSTANCE).request
-    assert list(request.replaceOnChanges) == ["instanceType"]
+    assert list(request.replaceOnChanges) == ["instanceType", "ipv6AddressCount"]
     assert request.deleteBeforeReplace is False
 
 
@@ -257,6 +261,91 @@ def test_a_volume_does_not_shrink() -> None:
         _planned(account)
 
 
+def test_a_size_that_aws_has_already_is_not_asked_for_again() -> None:
+    """Promise: the provider reads the old size back after a change, and AWS would refuse the same change for hours."""
+    before = fresh()
+    kept(before)
+    for size, ignored in ((20, True), (30, False)):
+        request = only(kept(with_what_stays(before, kinds.VOLUME), data_volume=size), VOLUME).request
+        assert ("size" in request.ignoreChanges) is ignored
+
+
+def with_what_stays(before: Account, kind: str) -> Account:
+    """Return a new account with all of a kind that was made in another one."""
+    account = fresh()
+    for entry in before.all(kind):
+        account.put(kind, entry)
+    return account
+
+
+SNAPSHOT_NAME = "before-2-0"
+SNAPSHOT_OF_DATABASE = {
+    "dbInstanceIdentifier": "shop",
+    "allocatedStorage": 50,
+    "encrypted": True,
+    "engine": "postgres",
+    "engineVersion": "17.4",
+}
+
+
+def restored(account: Account, **database: Any) -> Recorder:
+    """Deploy with a database that is made of a snapshot."""
+    named = {"kind": "rds", "restore_from": SNAPSHOT_NAME, "version": "17.4", "storage": 50, **database}
+    return cloud.deployed(account, **{**ON_AWS, "database": named})[0]
+
+
+def keep_snapshot(account: Account, **changed: Any) -> None:
+    """Have the account hold a snapshot of a database."""
+    kept = {**SNAPSHOT_OF_DATABASE, **changed}
+    (account.path("database-snapshots") / SNAPSHOT_NAME).write_text(json.dumps(kept))
+
+
+def test_a_database_is_made_of_a_snapshot_of_its_kind() -> None:
+    """Promise: with its exact version, which AWS does not move along, and encrypted as it was."""
+    account = fresh()
+    keep_snapshot(account)
+    made = only(restored(account), "rds/instance:Instance").inputs
+    assert (made["snapshotIdentifier"], made["engineVersion"]) == (SNAPSHOT_NAME, "17.4")
+    assert made["autoMinorVersionUpgrade"] is False
+
+
+WRONG_SNAPSHOTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "of another engine": ({"engine": "mysql"}, {}, r"database\.engine: .* which is of mysql \(got 'postgresql'\)"),
+    "of another version": ({}, {"version": "17"}, r"database\.version: .* \(got '17'\): write version: \"17\.4\""),
+    "larger": (
+        {"allocatedStorage": 80},
+        {},
+        r"database\.storage: must not be below 80, .* \(got 50\): write 80 or more",
+    ),
+    "not encrypted": (
+        {"encrypted": False},
+        {},
+        r"database\.restore_from: must be an encrypted snapshot \(got 'before-",
+    ),
+}
+
+
+@pytest.mark.parametrize(("there", "asked", "line"), WRONG_SNAPSHOTS.values(), ids=WRONG_SNAPSHOTS)
+def test_a_snapshot_that_makes_no_such_database_is_refused(
+    there: dict[str, Any], asked: dict[str, Any], line: str
+) -> None:
+    """Promise: before anything is made, since AWS would find it out with half a database."""
+    account = fresh()
+    keep_snapshot(account, **there)
+    with pytest.raises(pulumi.RunError, match=rf"^flaskhost:{line}"):
+        restored(account, **asked)
+
+
+def test_a_snapshot_that_is_not_there_is_refused_until_the_database_is() -> None:
+    """Promise: the line may stay in the file when the snapshot is long gone."""
+    account = fresh()
+    with pytest.raises(pulumi.RunError, match=r"^flaskhost:database\.restore_from: must be a snapshot of RDS in this"):
+        restored(account)
+    keep_snapshot(account)
+    restored(account)
+    assert restored(with_what_stays(account, kinds.DATABASE), version="17")
+
+
 def test_a_missing_zone_of_dns_is_told_with_what_to_do() -> None:
     """Promise: before anything is made on AWS."""
     account = Account.open(tempfile.mkdtemp(prefix="flaskhost-account-"))
@@ -314,6 +403,46 @@ def test_the_balancer_asks_for_the_health_path_and_lets_machines_drain(several: 
     assert (group["healthCheck"]["path"], group["healthCheck"]["matcher"]) == ("/health", "200")
     assert group["deregistrationDelay"] == 30
     assert len(cloud.of_kind(several[0], "lb/targetGroupAttachment:TargetGroupAttachment")) == 3
+
+
+def test_a_machine_goes_when_its_last_requests_are_answered(several: tuple[Recorder, Any]) -> None:
+    """Promise: it is taken from the balancer, then its time to finish passes, and then it may stop."""
+    for number in (1, 2, 3):
+        name = f"guestbook-machine-{number}"
+        drained = several[0].found[f"{name}-drained"]
+        assert drained.inputs["delete"] == "sleep 30"
+        assert f"{name}-drained" in before(several[0], target_of(several[0], number).name)
+        holder = "guestbook-data" if number == 1 else f"{name}-24.04-arm64"
+        assert holder in drained.after, "with the disk's first, which the machine stops for"
+
+
+def test_a_new_machine_is_waited_for_until_the_balancer_knows_it(several: tuple[Recorder, Any]) -> None:
+    """Promise: what it takes the place of serves until then, and so does what the names led to before."""
+    for number in (1, 2, 3):
+        healthy = several[0].found[f"guestbook-machine-{number}-healthy"]
+        assert healthy.inputs["create"] == "sleep 30"
+        assert {target_of(several[0], number).name, f"guestbook-{number}-switch"} <= before(several[0], healthy.name)
+        assert healthy.name in before(several[0], "guestbook-example.com-a")
+
+
+def target_of(recorder: Recorder, number: int) -> Registered:
+    """Return what sends visitors to a machine."""
+    targets = cloud.of_kind(recorder, "lb/targetGroupAttachment:TargetGroupAttachment")
+    return next(one for one in targets if one.name == f"guestbook-machine-{number}")
+
+
+@pytest.mark.parametrize("several_machines", [False, True], ids=["one", "several"])
+def test_where_the_names_have_led_lets_visitors_in_until_that_is_forgotten(
+    one: tuple[Recorder, Any], several: tuple[Recorder, Any], *, several_machines: bool
+) -> None:
+    """Promise: from one machine to several and back nobody finds a closed door behind an address of a minute ago."""
+    recorder, where = (several[0], "balancer") if several_machines else (one[0], "machine")
+    forgotten = recorder.found[f"guestbook-names-of-{where}-forgotten"]
+    assert forgotten.inputs["delete"] == "sleep 60"
+    doors = {each.name for each in cloud.of_kind(recorder, "IngressRule") if "http" in each.name}
+    assert len(doors) == 4
+    ways = {"guestbook-https", "guestbook-http", "guestbook-machine-3"} if several_machines else set()
+    assert doors | ways <= before(recorder, forgotten.name)
 
 
 def test_the_certificate_is_proven_before_the_balancer_has_it(several: tuple[Recorder, Any]) -> None:

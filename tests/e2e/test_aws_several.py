@@ -1,26 +1,32 @@
 """From one machine to two behind a load balancer, with a database of PostgreSQL whose password only AWS knows.
 
-The load balancer is a line in the account's book: tests ask the machines as it would (tests/components has its rules).
+The load balancer is a line in the account's book, with one on this machine that acts as the book says
+(tests/e2e/balancer.py; tests/components has its rules).
 """
 
 from __future__ import annotations
 
 import re
+import threading
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
+from planning.records import TTL_SECONDS
+from tests.e2e.balancer import Balancer
 from tests.e2e.cloud import NAME, CloudStack, marks
 from tests.e2e.host import until
 from tests.e2e.load import Visitors
 from tests.e2e.stack import GOOD, NEWER
 from tests.plugins.aws import services, vault
 from tests.plugins.aws.image import database_image, instance_image
-from tests.plugins.aws.kinds import CACHE, DATABASE, INSTANCE
+from tests.plugins.aws.kinds import CACHE, DATABASE, INGRESS, INSTANCE, LISTENER, RECORD, TARGET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ops.local_server.engine import Engine
 
@@ -41,6 +47,7 @@ def stack(container_engine: Engine, pulumi: str, tmp_path_factory: pytest.TempPa
             database={"kind": "rds", "driver": "psycopg"},
             redis={"kind": "elasticache"},
             media={"kind": "s3"},
+            balancer={"drain": 5},
         )
         made.up()
         yield made
@@ -113,11 +120,44 @@ def test_the_timer_asks_each_minute(stack: CloudStack) -> None:
     assert facts == {"ActiveState": "active", "UnitFileState": "enabled"}
 
 
+@contextmanager
+def moments(**holds: Callable[[], bool]) -> Iterator[dict[str, float]]:
+    """Note when each of these is first the case (seconds of the monotonic clock), as long as the block lasts."""
+    seen: dict[str, float] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.2):
+            seen.update({name: time.monotonic() for name, is_so in holds.items() if name not in seen and is_so()})
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+def leads_to_a_balancer(stack: CloudStack) -> bool:
+    """Tell where the site's name leads."""
+    record = next(one for one in stack.account.all(RECORD) if one["inputs"]["type"] == "A")
+    return bool(record["inputs"].get("aliases"))
+
+
+def is_open(stack: CloudStack, owner: str) -> bool:
+    """Tell whether the world reaches the machines, or the balancer, on all ports of the site."""
+    names = [one["inputs"]["tags"]["Name"] for one in stack.account.all(INGRESS)]
+    return sum(f"-{owner}-http" in name for name in names) == 4
+
+
 def test_a_second_machine_leaves_the_first_one_alone(stack: CloudStack) -> None:
     """One number in the stack file; the machine that serves goes on, and both have the release."""
     first, release = stack.machines()[0]["id"], stack.host.active()
     stack.configure(server={"count": 2})
-    stack.up()
+    with moments(moved=lambda: leads_to_a_balancer(stack), closed=lambda: not is_open(stack, "machines")) as when:
+        stack.up()
+    assert when["closed"] - when["moved"] >= TTL_SECONDS, "whoever remembers the address is served"
     assert [one["inputs"]["availabilityZone"] for one in stack.machines()] == ["eu-central-1a", "eu-central-1b"]
     assert stack.machines()[0]["id"] == first
     assert [stack.machine(number).active() for number in (1, 2)] == [stack.host.active()] * 2
@@ -174,11 +214,14 @@ def test_state_on_a_machine_is_refused_with_several(stack: CloudStack) -> None:
     stack.configure(env={"DATABASE_URL": None}, media={"kind": "s3"})
 
 
-def test_both_machines_are_replaced_in_one_go_with_what_they_served(stack: CloudStack) -> None:
-    """The new ones serve the same release from the same database, and the old ones are gone."""
+def test_both_machines_are_replaced_in_one_go_without_a_lost_request(stack: CloudStack) -> None:
+    """One of the old ones serves until the new ones are well; they have the release, and the old ones are gone."""
     before = {one["id"] for one in stack.account.all(INSTANCE)}
     stack.configure(server={"instance_type": "m7g.medium"})
-    stack.up()
+    with Balancer(stack.account) as balancer, Visitors(balancer.port, rate=20, domain=NAME, limit=540) as visitors:
+        stack.up()
+    assert visitors.failed == []
+    assert visitors.versions == ["1.0.0"]
     until(lambda: len(stack.machines()) == 2, "the old machines are gone")
     assert not before & {one["id"] for one in stack.account.all(INSTANCE)}
     for number in (1, 2):
@@ -187,9 +230,15 @@ def test_both_machines_are_replaced_in_one_go_with_what_they_served(stack: Cloud
 
 
 def test_one_machine_again_is_one_number_as_well(stack: CloudStack) -> None:
-    """The second one goes, and the names lead to the first one's address."""
+    """The names lead to the first one's address; when nobody remembers the balancer any more, that one goes."""
     stack.configure(server={"count": 1})
-    stack.up()
+    kinds = {LISTENER: 2, TARGET: 2, INGRESS: 8}
+    with moments(
+        moved=lambda: not leads_to_a_balancer(stack),
+        closed=lambda: any(len(stack.account.all(kind)) < number for kind, number in kinds.items()),
+    ) as when:
+        stack.up()
+    assert when["closed"] - when["moved"] >= TTL_SECONDS, "whoever remembers the balancer is served"
     assert len(stack.machines()) == 1
     assert stack.site_of().version() == "1.0.0"
     assert f"example.com. 60 A {stack.address()}" in stack.outputs()["records"]

@@ -19,7 +19,7 @@ from google.protobuf import empty_pb2, json_format, struct_pb2  # type: ignore[i
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -242,8 +242,10 @@ class Plugin:
         )
         return Checked(_json(answer.inputs), {failure.property: failure.reason for failure in answer.failures})
 
-    def diff(self, kind: str, old: Json, new: Json, *, state: Json | None = None) -> Difference:
-        """Ask what changed between two sets of checked inputs."""
+    def diff(
+        self, kind: str, old: Json, new: Json, *, state: Json | None = None, ignored: Sequence[str] = ()
+    ) -> Difference:
+        """Ask what changed between two sets of checked inputs, but for properties that are ignored."""
         answer = self._call(
             "Diff",
             provider_pb2.DiffRequest(
@@ -252,6 +254,7 @@ class Plugin:
                 olds=_struct(state if state is not None else {**old, "stdout": "", "stderr": ""}),
                 news=_struct(new),
                 old_inputs=_struct(old),
+                ignoreChanges=ignored,
             ),
         )
         return Difference(

@@ -391,7 +391,9 @@ def test_a_disk_is_where_its_machine_is(cloud: Cloud) -> None:
     old = {"availabilityZone": "eu-central-1a", "size": 10}
     with pytest.raises(PluginError, match="smaller"):
         cloud.plugin.update(VOLUME, near, old, {**old, "size": 5}, identity=near["id"])
-    assert cloud.plugin.update(VOLUME, near, old, {**old, "size": 20}, identity=near["id"])["size"] == 20
+    grown = cloud.plugin.update(VOLUME, near, old, {**old, "size": 20}, identity=near["id"])
+    assert grown["size"] == 10, "the provider does not wait until AWS shows it"
+    assert cloud.plugin.read(VOLUME, grown, {}, identity=near["id"]).state["size"] == 20
     cloud.remove(INSTANCE, machine)
     assert "InvalidInstanceID.NotFound" in cloud.refuses(ATTACHMENT, volumeId=near["id"], **attached)
 
@@ -429,6 +431,41 @@ def test_a_protected_database_stays(cloud: Cloud) -> None:
     now = cloud.plugin.update(DATABASE, now, inputs, last, identity=made["id"])
     cloud.remove(DATABASE, now)
     assert (cloud.folder / "database-snapshots" / "last").exists()
+
+
+def test_a_disk_of_a_database_grows_past_four_hundred_with_what_it_has_then(cloud: Cloud) -> None:
+    """AWS refuses the operations a second of a smaller one, which the provider repeats."""
+    small: Json = {
+        "engine": "postgres",
+        "instanceClass": "db.t4g.micro",
+        "allocatedStorage": 300,
+        "username": "app",
+        "password": "long-enough",
+        "storageType": "gp3",
+    }
+    made = cloud.make(DATABASE, **small)
+    large = {**small, "allocatedStorage": 400}
+    with pytest.raises(PluginError, match="Invalid iops value"):
+        cloud.plugin.update(DATABASE, made, small, large, identity=made["id"])
+    fast = {**large, "iops": 12000, "storageThroughput": 500}
+    assert cloud.plugin.update(DATABASE, made, small, fast, identity=made["id"])["allocatedStorage"] == 400
+
+
+def test_the_last_snapshot_of_a_cache_has_a_name_of_its_own(cloud: Cloud) -> None:
+    """A second one of that name keeps the cache from going."""
+    for number in (1, 2):
+        made = cloud.make(
+            CACHE,
+            description="x",
+            engine="valkey",
+            nodeType="cache.t4g.micro",
+            replicationGroupId=f"cache-{number}",
+            finalSnapshotIdentifier="last",
+        )
+        if number == 1:
+            cloud.remove(CACHE, made)
+    with pytest.raises(PluginError, match="SnapshotAlreadyExistsFault"):
+        cloud.remove(CACHE, made)
 
 
 def test_a_parameter_group_fits_its_database(cloud: Cloud) -> None:

@@ -9,6 +9,7 @@ from tests.plugins.protocol import UNKNOWN, Json, Plugin, bare, is_secret, is_un
 
 INSTANCE = "aws:ec2/instance:Instance"
 VOLUME = "aws:ebs/volume:Volume"
+CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
 
 
 IN_PLACE = [
@@ -33,6 +34,9 @@ IN_PLACE = [
     ("aws:route53/record:Record", {"records": ["1"], "ttl": 60}, {"records": ["2"], "ttl": 60}),
     ("aws:lb/listenerRule:ListenerRule", {"priority": 1}, {"priority": 2}),
     ("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", {"cidrIpv4": "a"}, {"cidrIpv4": "b"}),
+    (INSTANCE, {"ipv6AddressCount": 0}, {"ipv6AddressCount": 1}),
+    (CACHE, {"engineVersion": "7.2"}, {"engineVersion": "8.0"}),
+    (CACHE, {"engine": "redis", "engineVersion": "7.1"}, {"engine": "valkey", "engineVersion": "8.0"}),
 ]
 
 REPLACED = [
@@ -61,6 +65,8 @@ REPLACED = [
         "subjectAlternativeNames",
     ),
     ("aws:rds/instance:Instance", {"username": "a"}, {"username": "b"}, "username"),
+    (CACHE, {"engineVersion": "8.0"}, {"engineVersion": "7.2"}, "engineVersion"),
+    (CACHE, {"engine": "valkey"}, {"engine": "redis"}, "engine"),
     (
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
         {"cidrIpv4": "a"},
@@ -105,6 +111,19 @@ def _below(kind: object, declaration: Json) -> Json:
     while isinstance(kind, dict) and "object" not in kind:
         kind = next(iter(kind.values()))
     return dict(declaration["objects"][kind["object"]]) if isinstance(kind, dict) else {}
+
+
+def test_a_version_that_aws_has_raised_is_no_more_than_a_change_that_is_seen(aws: Plugin) -> None:
+    """The provider compares with its state: what the program says is older then, and would be an empty cache."""
+    wanted: Json = {"engineVersion": "8.0"}
+    assert aws.diff(CACHE, wanted, wanted, state={"engineVersion": "8.1"}).replaces == ["engineVersion"]
+
+
+def test_what_is_ignored_is_not_compared_with_the_state_either(aws: Plugin) -> None:
+    """A disk that has grown since its state was written."""
+    wanted: Json = {"size": 20}
+    assert aws.diff(VOLUME, wanted, wanted, state={"size": 10}).changes
+    assert not aws.diff(VOLUME, wanted, wanted, state={"size": 10}, ignored=["size"]).changes
 
 
 def test_the_same_inputs_are_no_change(aws: Plugin) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from planning import machines, policies, records, subnets, volumes
+from planning import machines, policies, records, services, subnets, volumes
 from planning.volumes import Plan, Volume
 
 if TYPE_CHECKING:
@@ -401,3 +401,42 @@ def test_the_names_of_a_load_balancer_are_told_in_portions_that_it_takes(names: 
     assert [name for portion in portions for name in portion] == names
     assert all(1 <= len(portion) <= 5 for portion in portions)
     assert len(portions) == -(-len(names) // 5)
+
+
+EXACT = {("postgresql", "17.4"): True, ("postgresql", "17"): False, ("mysql", "8.4"): False, ("mysql", "8.4.3"): True}
+
+
+@pytest.mark.parametrize(("engine", "version", "is_exact"), [(*key, value) for key, value in EXACT.items()])
+def test_aws_moves_a_line_of_versions_along_and_no_exact_one(engine: str, version: str, *, is_exact: bool) -> None:
+    """Promise: what AWS would raise by itself is never put back by an `up`, which AWS would refuse."""
+    assert services.is_exact(engine, version) is is_exact
+
+
+@pytest.mark.parametrize("size", [20, 399])
+def test_a_small_disk_of_a_database_has_the_speed_that_aws_gives_it(size: int) -> None:
+    """Promise: which is the only one that it can have."""
+    assert services.speed(size) == (None, None)
+
+
+@pytest.mark.parametrize("size", [400, 65536])
+def test_a_large_disk_of_a_database_names_the_least_that_it_has(size: int) -> None:
+    """Promise: a disk grows past the limit, for which AWS refuses the speed of before."""
+    assert services.speed(size) == (12000, 500)
+
+
+FAMILIES = {
+    ("valkey", "7.2"): "default.valkey7",
+    ("valkey", "8.0"): "default.valkey8",
+    ("redis", "7.1"): "default.redis7",
+}
+
+
+@pytest.mark.parametrize(("engine", "version", "name"), [(*key, value) for key, value in FAMILIES.items()])
+def test_a_cache_has_the_parameters_of_its_line(engine: str, version: str, name: str) -> None:
+    """Promise: an upgrade to another line brings its parameters along, without which AWS refuses it."""
+    assert services.parameters(engine, version) == name
+
+
+def test_redis_six_has_parameters_with_a_name_of_their_own() -> None:
+    """Promise: the one that AWS has for all of its minor versions."""
+    assert services.parameters("redis", "6.2") == "default.redis6.x"

@@ -21,6 +21,8 @@ unhurried = hypothesis_settings(deadline=None)
 SUBNET, OTHER_SUBNET = "subnet-0a1b2c3d4e5f60718", "subnet-0a1b2c3d4e5f60719"
 VPC = "vpc-0a1b2c3d4e5f60718"
 CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/7a1b2c3d-0000-4000-8000-1a2b3c4d5e6f"
+LONG_NAME = f"{'a' * 53}.example.com"
+LONGER_NAME = f"{'a' * 59}.{'b' * 59}.example.com"
 KEY = "0123456789abcdef0123456789abcdef"
 
 Changes = dict[str, Any]
@@ -341,6 +343,43 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Changes, str | list[str]]] = {
             f"(got '{CERTIFICATE[:79]}…' (88 characters)): remove it"
         ),
     ),
+    "a status that no load balancer takes for well": (
+        SEVERAL,
+        {"app.health": {"status": 503}},
+        (
+            "app.health.status: must be from 200 to 499 for the balancer of AWS (got 503): answer the health path with "
+            "200"
+        ),
+    ),
+    "a status that Route 53 takes for a failure": (
+        ONE,
+        {"app.health": {"status": "401"}, "dns.health_check": True},
+        (
+            "app.health.status: must be from 200 to 399 for the health check of AWS (got '401'): answer the health "
+            "path with 200"
+        ),
+    ),
+    "a first name that is too long for a certificate": (
+        SEVERAL,
+        {"web.domains": [LONG_NAME]},
+        (
+            f"web.domains[0]: must have at most 64 characters behind a load balancer (got '{LONG_NAME}'): write a "
+            "shorter one first"
+        ),
+    ),
+    "a name that is too long for a rule": (
+        SEVERAL,
+        {"web.redirects": [LONGER_NAME]},
+        (
+            f"web.redirects[0]: must have at most 128 characters behind a load balancer (got '{LONGER_NAME[:79]}…' "
+            "(133 characters)): write a shorter one"
+        ),
+    ),
+    "a Valkey that never was": (
+        ALL,
+        {"redis.version": "6.2"},
+        ("redis.version: must be 7.0 or newer for this engine (got '6.2'): write a newer one, or another redis.engine"),
+    ),
     "two images": (
         ONE,
         {"server.ami": "ami-0a1b2c3d4e5f60718", "server.rebuild": "2026-12"},
@@ -584,6 +623,14 @@ RIGHT: dict[str, tuple[dict[str, Any], Changes]] = {
     "a URL beside that of RDS": (RDS, {"env": {"OTHER_URL": "postgresql://db.internal/x"}}),
     "a URL of another variable": (RDS, {"env": {"DATABASE_URL": "x"}, "database.variable": "MAIN_URL"}),
     "a bucket of one's own": (ONE, {"env": {"MEDIA_BUCKET": "mine"}}),
+    "a status that both take for well": (
+        SEVERAL,
+        {"app.health": {"status": 302}, "dns.health_check": True},
+    ),
+    "any status where nobody of AWS asks": (ONE, {"app.health": {"status": 503}}),
+    "a long name of one machine": (ONE, {"web.domains": [LONG_NAME], "web.redirects": [LONGER_NAME]}),
+    "a long name that is not the first": (SEVERAL, {"web.domains": ["example.com", LONG_NAME]}),
+    "a Redis of that version": (ALL, {"redis": {"kind": "elasticache", "engine": "redis", "version": "6.2"}}),
     "a size with its limit": (RDS, {"database.storage": 200, "database.storage_limit": 200}),
     "sizes that nobody uses": (ONE, {"database": {"storage": 200}}),
     "no uploads": (SEVERAL, {"media": {"kind": "none"}}),

@@ -74,6 +74,8 @@ def difference(token: str, declaration: Any, olds: Values, news: Values, state: 
     replaces = _replacing(kinds, touched, rules.REPLACES.get(token, frozenset()) | {"region"})
     if after.get("userDataReplaceOnChange") is True:
         replaces += [path for path in kinds if path in ("userData", "userDataBase64")]
+    conditional = rules.REPLACES_WHEN.get(token, {})
+    replaces += [path for path in kinds if path in conditional and conditional[path](before.get(path), after.get(path))]
     sources = rules.ONE_OF.get(token, frozenset())
     if {name for name in sources if name in before} != {name for name in sources if name in after}:
         replaces += [path for path in kinds if path in sources]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from tests.plugins.aws import declarations
 from tests.plugins.aws.account import NUMBER, Account, Json, Refused
-from tests.plugins.aws.kinds import INSTANCE, VOLUME
+from tests.plugins.aws.kinds import DATABASE, INSTANCE, VOLUME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -338,6 +339,24 @@ def _volume(account: Account, arguments: Json, region: str) -> Json:
     }
 
 
+def _database_snapshot(account: Account, arguments: Json, _region: str) -> Json:
+    name = str(arguments["dbSnapshotIdentifier"])
+    file = account.path("database-snapshots") / name
+    if not file.exists():
+        raise Refused(_NOTHING)
+    return {"id": name, "status": "available", **json.loads(file.read_text())}
+
+
+def _databases(account: Account, arguments: Json, region: str) -> Json:
+    there = [{**entry["state"], "id": entry["id"]} for entry in account.all(DATABASE)]
+    found = _with_tags(there, arguments.get("tags"))
+    return {
+        "id": region,
+        "instanceArns": [one["arn"] for one in found],
+        "instanceIdentifiers": [one["identifier"] for one in found],
+    }
+
+
 FUNCTIONS: dict[str, Callable[[Account, Json, str], Json]] = {
     "aws:ec2/getAmi:getAmi": _image,
     "aws:ec2/getVpc:getVpc": _vpc,
@@ -347,6 +366,8 @@ FUNCTIONS: dict[str, Callable[[Account, Json, str], Json]] = {
     "aws:ec2/getInstanceTypes:getInstanceTypes": _instance_types,
     "aws:ebs/getEbsVolumes:getEbsVolumes": _volumes,
     "aws:ebs/getVolume:getVolume": _volume,
+    "aws:rds/getSnapshot:getSnapshot": _database_snapshot,
+    "aws:rds/getInstances:getInstances": _databases,
     "aws:route53/getZone:getZone": _hosted_zone,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
     "aws:index/getCallerIdentity:getCallerIdentity": _caller,

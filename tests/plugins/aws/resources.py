@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from tests.plugins.aws import containers, functions
+from tests.plugins.aws import containers, functions, rules
 from tests.plugins.aws.account import NUMBER, Json, Refused
 from tests.plugins.aws.kinds import (
     ASSOCIATION,
@@ -74,10 +74,14 @@ def update(order: Order, identity: str, state: Json) -> Json:
             raise Refused(f"{order.kind} {identity}: is not there any more")
         order.before = entry["state"]
         old_inputs = entry["inputs"]
+        for name, value in order.before.items():
+            # The provider changes what differs from its state, which may be behind.
+            if (order.kind, name) in rules.FROM_THE_STATE and order.inputs.get(name) == state.get(name):
+                order.inputs[name] = value
         outputs = _outputs(order)
         order.account.put(order.kind, {**entry, "inputs": order.inputs, "state": outputs})
     outputs.update(containers.after_update(order.account, order.kind, identity, old_inputs))
-    return outputs
+    return {**outputs, **{name: state[name] for kind, name in rules.SEEN_LATER if kind == order.kind}}
 
 
 def delete(order: Order, identity: str, state: Json) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _EC2 = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/"
 _ELB = "https://docs.aws.amazon.com/elasticloadbalancing/latest/"
 _S3 = "https://docs.aws.amazon.com/AmazonS3/latest/API/"
@@ -259,7 +265,7 @@ PATTERNS: dict[tuple[str, str], tuple[str, str]] = {
     ),
     ("aws:ec2/securityGroup:SecurityGroup", "description"): (
         r"[0-9A-Za-z_ .:/()#,@\[\]+=&;\{\}!$*-]{0,255}",
-        "what CreateSecurityGroup allows (terraform-provider-aws, internal/service/ec2/vpc_security_group.go)",
+        "what it allows (Amazon EC2 API, CreateSecurityGroup)",
     ),
 }
 """What a text must look like, by resource and property: the pattern, and the rule with its source."""
@@ -302,8 +308,6 @@ REPLACES: dict[str, frozenset[str]] = {
             "associatePublicIpAddress",
             "availabilityZone",
             "cpuOptions.amdSevSnp",
-            "cpuOptions.coreCount",
-            "cpuOptions.threadsPerCore",
             "ebsBlockDevices.deleteOnTermination",
             "ebsBlockDevices.deviceName",
             "ebsBlockDevices.encrypted",
@@ -318,26 +322,27 @@ REPLACES: dict[str, frozenset[str]] = {
             "ephemeralBlockDevices",
             "hibernation",
             "hostId",
-            "ipv6AddressCount",
+            "instanceMarketOptions",
             "ipv6Addresses",
             "keyName",
             "launchTemplate.id",
             "launchTemplate.name",
             "networkInterfaces",
             "placementGroup",
+            "placementGroupId",
             "placementPartitionNumber",
             "privateDnsNameOptions",
+            "primaryNetworkInterface",
             "privateIp",
             "rootBlockDevice.encrypted",
             "rootBlockDevice.kmsKeyId",
+            "secondaryNetworkInterfaces",
             "securityGroups",
             "subnetId",
             "tenancy",
         }
     ),
-    "aws:ec2/eip:Eip": frozenset(
-        {"address", "customerOwnedIpv4Pool", "domain", "ipamPoolId", "networkBorderGroup", "publicIpv4Pool"}
-    ),
+    "aws:ec2/eip:Eip": frozenset({"address", "domain", "ipamPoolId", "networkBorderGroup", "publicIpv4Pool"}),
     "aws:ec2/eipAssociation:EipAssociation": frozenset(
         {"allocationId", "allowReassociation", "instanceId", "networkInterfaceId", "privateIpAddress", "publicIp"}
     ),
@@ -394,7 +399,6 @@ REPLACES: dict[str, frozenset[str]] = {
             "customIamInstanceProfile",
             "dbName",
             "engine",
-            "identifierPrefix",
             "kmsKeyId",
             "ncharCharacterSetName",
             "restoreToPointInTime",
@@ -432,7 +436,22 @@ REPLACES: dict[str, frozenset[str]] = {
     "aws:s3/bucketCorsConfiguration:BucketCorsConfiguration": _OF_A_BUCKET,
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": frozenset({"bucket"}),
     "aws:s3/bucketPolicy:BucketPolicy": frozenset({"bucket"}),
-    "aws:dlm/lifecyclePolicy:LifecyclePolicy": frozenset({"policyDetails.schedules.copyTags", "defaultPolicy"}),
+    "aws:dlm/lifecyclePolicy:LifecyclePolicy": frozenset({"policyDetails.schedules.copyTags"}),
+}
+
+
+def _is_older(old: Any, new: Any) -> bool:
+    """Tell whether a version is below the one before."""
+    one, other = ([int(part) for part in re.findall("[0-9]+", str(version))] for version in (old, new))
+    return other < one[: len(other)]
+
+
+# What replaces by its values alone: CustomizeDiff of internal/service/elasticache/replication_group.go.
+REPLACES_WHEN: dict[str, dict[str, Callable[[Any, Any], bool]]] = {
+    "aws:elasticache/replicationGroup:ReplicationGroup": {
+        "engine": lambda old, new: (old, new) != ("redis", "valkey"),
+        "engineVersion": _is_older,
+    },
 }
 
 # One of several ways to say the source of a rule; another way is another rule.
@@ -444,9 +463,19 @@ ONE_OF: dict[str, frozenset[str]] = {
     )
 }
 
-# What a refresh may find changed although nobody changed it, and what counts against the program then: a machine that
-# was given an elastic address has a public one, so `associatePublicIpAddress: false` replaces it after a refresh.
-FROM_THE_STATE = frozenset({("aws:ec2/instance:Instance", "associatePublicIpAddress")})
+# What may be another one in the state although nobody changed it, and what counts against the program then: a machine
+# that was given an elastic address has a public one, so `associatePublicIpAddress: false` replaces it after a refresh;
+# AWS may raise the version of a cache; and a disk that grows is seen later.
+FROM_THE_STATE = frozenset(
+    {
+        ("aws:ec2/instance:Instance", "associatePublicIpAddress"),
+        ("aws:elasticache/replicationGroup:ReplicationGroup", "engineVersion"),
+        ("aws:ebs/volume:Volume", "size"),
+    }
+)
+
+# What the provider does not wait for: it reads the old value back (waitVolumeUpdated is content with a volume in use).
+SEEN_LATER = frozenset({("aws:ebs/volume:Volume", "size")})
 
 # Lists that are sets there: their order is no change.
 SETS = frozenset(
@@ -489,10 +518,14 @@ IN_SMALL_LETTERS = frozenset(
 # Exactly one, and at most one, of several inputs: ExactlyOneOf and ConflictsWith of the provider's schemas.
 EXACTLY_ONE: dict[str, tuple[tuple[str, ...], ...]] = {
     "aws:route53/record:Record": (("aliases", "records"),),
+    "aws:ec2/eipAssociation:EipAssociation": (("instanceId", "networkInterfaceId"),),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": (("gatewayId", "subnetId"),),
     **{rule: (tuple(sorted(names)),) for rule, names in ONE_OF.items()},
 }
 AT_MOST_ONE: dict[str, tuple[tuple[str, ...], ...]] = {
     "aws:ec2/instance:Instance": (("userData", "userDataBase64"), ("ipv6AddressCount", "ipv6Addresses")),
+    "aws:ec2/subnet:Subnet": (("availabilityZone", "availabilityZoneId"),),
+    "aws:ec2/keyPair:KeyPair": (("keyName", "keyNamePrefix"),),
     "aws:ec2/vpc:Vpc": (("assignGeneratedIpv6CidrBlock", "ipv6IpamPoolId"),),
     "aws:rds/instance:Instance": (
         ("manageMasterUserPassword", "password"),

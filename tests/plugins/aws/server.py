@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
 
-from tests.plugins.aws import VERSION, changes, checks, declarations, functions
+from tests.plugins.aws import VERSION, changes, checks, declarations, functions, rules
 from tests.plugins.aws.account import Account, Refused
 from tests.plugins.command.stand_in.serving import serve, struct, values
 
@@ -110,8 +110,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         state, news = values(request.olds), values(request.news)
         olds = values(request.old_inputs) if request.HasField("old_inputs") else _inputs_of(declaration, state)
         for name in request.ignoreChanges:
-            if name in olds:
-                news[name] = olds[name]
+            known = state if (token, name) in rules.FROM_THE_STATE else olds
+            if name in known:
+                news[name] = known[name]
             else:
                 news.pop(name, None)
         tags = changes.all_tags(declaration, news, self._tags)

@@ -22,6 +22,9 @@ from tests.plugins.aws.kinds import (
 from tests.plugins.aws.makers.network import group_of, subnet_of
 from tests.plugins.aws.orders import Order, document, identifies, makes, removes
 
+STRIPED_GIB, STRIPED_IOPS = 400, 12000
+"""Of a gp3 disk on four others (Amazon RDS User Guide, "gp3 storage")."""
+
 
 @makes(DATABASE_SUBNETS)
 def _database_subnets(order: Order) -> Json:
@@ -112,8 +115,7 @@ def _database(order: Order) -> Json:
         for name in ("allocatedStorage", "engine", "username"):
             if order.get(name) is None:
                 raise Refused(f'"{name}": required field is not set')
-    if order.late and int(order.before.get("allocatedStorage") or 0) > int(order.get("allocatedStorage", 1 << 30)):
-        raise Refused("api error InvalidParameterCombination: Invalid storage size: storage cannot be reduced")
+    _refuse_storage(order, engine)
     identifier = str(order.get("identifier") or order.before.get("identifier"))
     address = f"{identifier}.c{order.made(11)}.{order.region}.rds.amazonaws.com"
     port = int(order.get("port") or _PORTS.get(engine, 5432))
@@ -143,6 +145,18 @@ def _database(order: Order) -> Json:
     }
 
 
+def _refuse_storage(order: Order, engine: str) -> None:
+    """Refuse a size that a disk cannot get (hashicorp/terraform-provider-aws, issue 28382)."""
+    before, size = int(order.before.get("allocatedStorage") or 0), int(order.get("allocatedStorage", 1 << 30))
+    if order.late and before > size:
+        raise Refused("api error InvalidParameterCombination: Invalid storage size: storage cannot be reduced")
+    if order.late and before < STRIPED_GIB <= size and int(order.get("iops", 3000)) < STRIPED_IOPS:
+        raise Refused(
+            f"api error InvalidParameterCombination: Invalid iops value for engine name {engine} and storage type gp3: "
+            "3000"
+        )
+
+
 @removes(DATABASE)
 def _remove_database(order: Order, state: Json) -> None:
     identifier = state["identifier"]
@@ -157,14 +171,25 @@ def _remove_database(order: Order, state: Json) -> None:
             "is false"
         )
     if not state.get("skipFinalSnapshot"):
-        snapshots = order.account.path("database-snapshots")
-        file = snapshots / str(state["finalSnapshotIdentifier"])
-        if file.exists():
-            raise Refused(
-                f"api error DBSnapshotAlreadyExists: Cannot create the snapshot because a snapshot with the identifier "
-                f"{file.name} already exists."
-            )
-        file.write_text(json.dumps({"identifier": identifier}))
+        kept = {
+            "dbInstanceIdentifier": identifier,
+            "allocatedStorage": state["allocatedStorage"],
+            "encrypted": state.get("storageEncrypted", False),
+            "engine": state["engine"],
+            "engineVersion": state["engineVersionActual"],
+        }
+        _keep_last(order, "database-snapshots", str(state["finalSnapshotIdentifier"]), kept, "DBSnapshotAlreadyExists")
+
+
+def _keep_last(order: Order, folder: str, name: str, kept: Json, code: str) -> None:
+    """Take a last snapshot; one of that name must not be there."""
+    file = order.account.path(folder) / name
+    if file.exists():
+        raise Refused(
+            f"api error {code}: Cannot create the snapshot because a snapshot with the identifier {name} already "
+            "exists."
+        )
+    file.write_text(json.dumps(kept))
 
 
 @makes(CACHE_SUBNETS)
@@ -228,6 +253,13 @@ def _cache(order: Order) -> Json:
         "port": int(order.get("port", 6379)),
     }
     return outputs
+
+
+@removes(CACHE)
+def _remove_cache(order: Order, state: Json) -> None:
+    if state.get("finalSnapshotIdentifier"):
+        name = str(state["finalSnapshotIdentifier"])
+        _keep_last(order, "cache-snapshots", name, {"replicationGroupId": order.id}, "SnapshotAlreadyExistsFault")
 
 
 @identifies(BUCKET)

@@ -105,6 +105,9 @@ def _outputs_of_an_instance(order: Order, subnet: Json, groups: list[str]) -> Js
     public = str(order.before.get("publicIp") or "")
     if not public and order.get("associatePublicIpAddress", subnet.get("mapPublicIpOnLaunch", False)):
         public = f"203.0.113.{int(order.made(2), 16) % 250 + 1}"
+    least = order.before.get("rootBlockDevice", {}).get("volumeSize", 0)
+    if order.late and int(order.get("rootBlockDevice", {}).get("volumeSize", least)) < int(least):
+        raise Refused("api error InvalidParameterValue: New size cannot be smaller than existing size")
     root = {
         "deviceName": "/dev/sda1",
         "volumeId": f"vol-0{order.made(more='root')}",
