@@ -33,6 +33,11 @@ FOLDER = "FLASKHOST_FOLDER"
 
 KEPT_SECONDS = 30.0
 
+SAID = 32
+"""Exit status of a Python program that has told the user all (pulumi-language-python-exec,
+PYTHON_PROCESS_EXITED_AFTER_SHOWING_USER_ACTIONABLE_MESSAGE_CODE); `pulumi.RunError` ends with another one, of which the
+engine says that it was not handled."""
+
 
 def load() -> settings.Settings:
     """Return the settings of the stack; end the program with all that is wrong in them, before any resource is made.
@@ -176,6 +181,24 @@ def kept() -> list[sources.Kept]:
     return [sources.Kept(**one) for one in json.loads(told).get("kept") or []]
 
 
+class Stopped(SystemExit):
+    """The program has said why it ends; its text is that message."""
+
+    def __init__(self, message: str) -> None:
+        """Take the message, and the status by which the engine knows that a person has read it already."""
+        super().__init__(SAID)
+        self.message = message
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+
 def stop(message: str) -> NoReturn:
-    """End the program with a message and no traceback."""
-    raise pulumi.RunError(message)
+    """End the program with a message, and with nothing of the engine's own beside it.
+
+    Raises:
+        Stopped: always.
+    """
+    pulumi.log.error(message)
+    raise Stopped(message)

@@ -6,10 +6,10 @@ import json
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-import pulumi
 import pytest
 
 from components.aws import cloud as clouds
+from components.configuration import Stopped
 from settings import AwsServer
 from tests.components import cloud, scenario
 from tests.components.recording import record
@@ -125,9 +125,7 @@ def test_another_zone_and_another_image_at_once_are_refused(change: dict[str, st
     """Promise: the old machine would be another resource, and would write on while its data is copied."""
     account = fresh()
     kept(account)
-    with pytest.raises(
-        pulumi.RunError, match=r"must not ask for another zone or snapshot and for another image at once"
-    ):
+    with pytest.raises(Stopped, match=r"must not ask for another zone or snapshot and for another image at once"):
         _planned(account, zone="eu-central-1b", **change)
 
 
@@ -139,9 +137,7 @@ def test_an_older_volume_is_not_taken_for_the_one_that_is_lost() -> None:
     for tags in (older["inputs"]["tags"], older["state"]["tags"], older["state"]["tagsAll"]):
         tags["flaskhost:kept"] = "true"
     account.put(f"aws:{VOLUME}", older)
-    with pytest.raises(
-        pulumi.RunError, match=r"restore_from: must be given, since the data volume that came after vol-"
-    ):
+    with pytest.raises(Stopped, match=r"restore_from: must be given, since the data volume that came after vol-"):
         _planned(account)
     assert _planned(account, restore_from="snap-0a1b2c3d4e5f60718").used.number == 2
 
@@ -257,7 +253,7 @@ def test_a_volume_does_not_shrink() -> None:
     """Promise: said before anything is made, with the size that is there."""
     account = fresh()
     kept(account, data_volume=40)
-    with pytest.raises(pulumi.RunError, match=r"data_volume: must not be below 40, .* \(got 20\)"):
+    with pytest.raises(Stopped, match=r"data_volume: must not be below 40, .* \(got 20\)"):
         _planned(account)
 
 
@@ -332,14 +328,14 @@ def test_a_snapshot_that_makes_no_such_database_is_refused(
     """Promise: before anything is made, since AWS would find it out with half a database."""
     account = fresh()
     keep_snapshot(account, **there)
-    with pytest.raises(pulumi.RunError, match=rf"^flaskhost:{line}"):
+    with pytest.raises(Stopped, match=rf"^flaskhost:{line}"):
         restored(account, **asked)
 
 
 def test_a_snapshot_that_is_not_there_is_refused_until_the_database_is() -> None:
     """Promise: the line may stay in the file when the snapshot is long gone."""
     account = fresh()
-    with pytest.raises(pulumi.RunError, match=r"^flaskhost:database\.restore_from: must be a snapshot of RDS in this"):
+    with pytest.raises(Stopped, match=r"^flaskhost:database\.restore_from: must be a snapshot of RDS in this"):
         restored(account)
     keep_snapshot(account)
     restored(account)
@@ -351,7 +347,7 @@ def test_a_missing_zone_of_dns_is_told_with_what_to_do() -> None:
     account = Account.open(tempfile.mkdtemp(prefix="flaskhost-account-"))
     account.options["hosted_zones"] = ["example.org"]
     with pytest.raises(
-        Exception, match=r"dns\.zone: must be a public hosted zone of this AWS account \(got 'example\.com'"
+        Stopped, match=r"dns\.zone: must be a public hosted zone of this AWS account \(got 'example\.com'"
     ):
         cloud.deployed(account, **ON_AWS)
 
@@ -359,7 +355,7 @@ def test_a_missing_zone_of_dns_is_told_with_what_to_do() -> None:
 def test_a_zone_without_a_subnet_is_told_with_those_that_have_one() -> None:
     """Promise: before anything is made on AWS."""
     with pytest.raises(
-        Exception, match=r"server\.zone: .* \(got 'eu-central-1c'\): write one of eu-central-1a, eu-central-1b"
+        Stopped, match=r"server\.zone: .* \(got 'eu-central-1c'\): write one of eu-central-1a, eu-central-1b"
     ):
         kept(fresh(), zone="eu-central-1c")
 

@@ -15,6 +15,7 @@ import pytest
 
 import rendering
 from components import configuration, drift
+from components.configuration import Stopped
 from components.host import HostBase
 from components.release import Release, let_visitors_in
 from components.remote import Deploy
@@ -342,7 +343,7 @@ def test_a_wrong_configuration_makes_no_resource_and_shows_no_secret(
     configured(monkeypatch, wrong, ["secrets", "digest_key"])
     recorder = Recorder()
     monkeypatch.setattr("tests.components.recording.Recorder", lambda: recorder)
-    with pytest.raises(pulumi.RunError) as said:
+    with pytest.raises(Stopped) as said:
         record(main)
     assert recorder.found == {}
     assert "flaskhost:web.timeout: must be from 1 to 86400 seconds" in str(said.value)
@@ -356,7 +357,7 @@ def test_code_that_cannot_be_had_makes_no_resource(folder: dict[str, Any], monke
     configured(monkeypatch, folder, ["secrets", "digest_key"])
     recorder = Recorder()
     monkeypatch.setattr("tests.components.recording.Recorder", lambda: recorder)
-    with pytest.raises(pulumi.RunError, match=r"flaskhost:app\.source\.folder: must be a folder"):
+    with pytest.raises(Stopped, match=r"flaskhost:app\.source\.folder: must be a folder"):
         record(main)
     assert recorder.found == {}
 
@@ -364,7 +365,7 @@ def test_code_that_cannot_be_had_makes_no_resource(folder: dict[str, Any], monke
 def test_secrets_in_plain_text_are_refused(folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: a secret that was forgotten to be encrypted never gets into a state."""
     configured(monkeypatch, folder, [])
-    with pytest.raises(pulumi.RunError, match="flaskhost:secrets: must be encrypted"):
+    with pytest.raises(Stopped, match="flaskhost:secrets: must be encrypted"):
         record(main)
 
 
@@ -649,7 +650,7 @@ def test_a_changed_host_is_a_change_of_every_step_that_puts_it_back(monkeypatch:
 def test_a_host_that_cannot_be_asked_stops_the_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promise: without its answer the texts would be wrong; the message names the setting and the host."""
     looking(monkeypatch, Lost("Connection refused"))
-    with pytest.raises(pulumi.RunError, match=rf"flaskhost:drift: preview .*{FIRST}, and could not: Conn"):
+    with pytest.raises(Stopped, match=rf"flaskhost:drift: preview .*{FIRST}, and could not: Conn"):
         drift.places(scenario.of(**EXISTING, drift="preview"))
 
 
@@ -672,7 +673,7 @@ def test_the_stand_in_is_for_this_machine_only(monkeypatch: pytest.MonkeyPatch) 
         configuration.refuse_stand_in(scenario.of(**{**EXISTING, "server__address": address}).server)
     for address in ("203.0.113.7", "app1.example.com", "localhost.example.com", "::"):
         server = scenario.of(**{**EXISTING, "server__address": address}).server
-        with pytest.raises(pulumi.RunError, match=r"server\.kind: existing needs the official plugin.*plugin install"):
+        with pytest.raises(Stopped, match=r"server\.kind: existing needs the official plugin.*plugin install"):
             configuration.refuse_stand_in(server)
     monkeypatch.delenv("FLASKHOST_STAND_IN")
     configuration.refuse_stand_in(scenario.of(**EXISTING).server)
@@ -693,7 +694,7 @@ def test_no_server_is_reached_with_the_passphrase_of_the_examples(monkeypatch: p
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "local")
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
     configuration.refuse_public_passphrase(scenario.of())
-    with pytest.raises(pulumi.RunError, match="which everybody knows"):
+    with pytest.raises(Stopped, match="which everybody knows"):
         configuration.refuse_public_passphrase(scenario.of(**EXISTING))
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
     configuration.refuse_public_passphrase(scenario.of(**EXISTING))
@@ -707,7 +708,7 @@ def test_an_ssh_agent_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     configuration.refuse_dead_agent()
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
-    with pytest.raises(pulumi.RunError, match=r"SSH_AUTH_SOCK: no agent answers there .*unset the variable"):
+    with pytest.raises(Stopped, match=r"SSH_AUTH_SOCK: no agent answers there .*unset the variable"):
         configuration.refuse_dead_agent()
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "gone"))
