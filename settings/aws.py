@@ -72,7 +72,8 @@ class AwsServer(Group):
     rebuild: aws_rules.ShortWord | None = Field(
         default=None,
         examples=["2026-12"],
-        description="A word of your choice; another one brings new machines with the newest image of that day.",
+        description="A word of your choice; another one brings new machines with the newest image of that day, "
+        "and new keys to them.",
     )
     zone: aws_rules.Zone | None = Field(
         default=None,

@@ -60,12 +60,14 @@ class Machines(pulumi.ComponentResource):
 
     def _keys(self) -> None:
         """Make the key of the hosts and the one that logs in; they stay in the stack's state, encrypted."""
+        rebuild = self._cloud.server.rebuild
         made = local.Command(
             f"{self._cloud.app}-keys",
             create="python3 -m ops.keys",
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
-            # Others would lock everybody out of the machines that there are.
+            # Others would lock everybody out of the machines that there are, so they come with other machines.
+            triggers=[rebuild] if rebuild else None,
             opts=pulumi.ResourceOptions(
                 parent=self, additional_secret_outputs=["stdout"], ignore_changes=["create", "logging"]
             ),

@@ -32,8 +32,9 @@ FINAL = ("ResourceNotFoundException", "InvalidRequestException", "InvalidParamet
 # The account's name is no secret, and often the application's: without it no message could be read.
 OPEN = ("username",)
 FIELD = re.compile(r"\{(\w+)\}")
-# What did not come up with the values of now may do so later: when a database has started, say.
-AGAIN_SECONDS = 600
+# What did not come up with the values of now may do so later: when a database has started, say. The first pause ends
+# before the timer's next minute, each one is twice as long, and none is longer than the last.
+FIRST_AGAIN_SECONDS, LAST_AGAIN_SECONDS = 50, 600
 
 
 def ask(wanted: Mapping[str, Any], progress: Progress, tries: int = TRIES) -> str:
@@ -236,7 +237,9 @@ def waiting(paths: Layout) -> Optional[Dict[str, Any]]:
 
 def wait(paths: Layout, release: Release, why: str) -> None:
     """Note that a release did not come up with the values of now."""
-    found = {"at": time.time(), "since": caller.now(), "of": _state(paths, release), "why": why}
+    before, state = waiting(paths) or {}, _state(paths, release)
+    tries = before.get("tries", 1) + 1 if before.get("of") == state else 1
+    found = {"at": time.time(), "since": caller.now(), "of": state, "tries": tries, "why": why}
     write(_waiting(paths), json.dumps(found, indent=2) + "\n", mode=0o600)
 
 
@@ -246,12 +249,13 @@ def wait_no_more(paths: Layout) -> None:
 
 
 def is_early(paths: Layout, release: Release) -> bool:
-    """Tell whether a release did not come up with these values a short while ago."""
+    """Tell whether a release did not come up with these values a while ago that is too short for another try."""
     found = waiting(paths)
+    if found is None or found["of"] != _state(paths, release):
+        return False
+    pause = min(FIRST_AGAIN_SECONDS * 2 ** (found.get("tries", 1) - 1), LAST_AGAIN_SECONDS)
     # A clock that was set back makes it no longer.
-    return (
-        found is not None and found["of"] == _state(paths, release) and 0 <= time.time() - found["at"] < AGAIN_SECONDS
-    )
+    return 0 <= time.time() - found["at"] < pause
 
 
 def _waiting(paths: Layout) -> Path:

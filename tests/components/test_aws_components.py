@@ -191,6 +191,13 @@ def test_another_image_is_another_machine_by_its_name(change: dict[str, str], na
     )
 
 
+@pytest.mark.parametrize(("rebuild", "triggers"), [(None, None), ("2026-12", ["2026-12"])])
+def test_keys_are_made_anew_with_a_rebuild_alone(rebuild: str | None, triggers: list[str] | None) -> None:
+    """Promise: those that are there are never taken from machines that stay."""
+    keys = kept(fresh(), rebuild=rebuild).found["guestbook-keys"]
+    assert keys.inputs.get("triggers") == triggers
+
+
 def test_another_type_is_a_new_machine(one: tuple[Recorder, Any]) -> None:
     """Promise: the old one serves until the new one is there, and AWS is not asked to stop and change it.
 

@@ -164,6 +164,16 @@ def test_another_machine_has_the_same_release_address_and_data(stack: CloudStack
     assert re.search(r"Resources:\s+\d+ unchanged\n", stack.up().text)
 
 
+def test_a_rebuild_brings_other_keys(stack: CloudStack) -> None:
+    """So that whoever has learned those of a machine can neither log in to the next one nor pass for it."""
+    shown, let_in = "cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub", "cat /home/ubuntu/.ssh/authorized_keys"
+    before = {what: stack.host.run(what) for what in (shown, let_in)}
+    stack.configure(server={"rebuild": "2027-01"})
+    stack.up()
+    assert all(stack.host.run(what) != known for what, known in before.items())
+    assert stack.site_of().version() == "1.0.0"
+
+
 def test_another_zone_takes_the_newest_data_along_and_so_does_the_way_back(stack: CloudStack) -> None:
     """Copied when nobody writes any more; each volume before is kept, and never taken for the newest one."""
     for number, zone in ((2, "eu-central-1b"), (3, "eu-central-1a")):

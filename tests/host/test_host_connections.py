@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -401,12 +402,18 @@ def test_a_later_release_has_what_the_one_before_could_not_use(connected: Server
 def test_what_did_not_come_up_is_tried_again_after_a_while(
     connected: Server, aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise: not each minute, and the timer says nothing meanwhile."""
+    """Promise: at the next minute, then less and less often, and the timer says nothing meanwhile."""
+    clock = SimpleNamespace(now=time.time())
+    monkeypatch.setattr(values.time, "time", lambda: clock.now)
     aws.fields["password"] = "early"
     with failing(connected):
         refresh(capsys)
-    assert refresh(capsys) == (0, "")
-    monkeypatch.setattr(values, "AGAIN_SECONDS", 0)
+        for pause in (50, 100, 200, 400, 600, 600):
+            clock.now += pause - 1
+            assert refresh(capsys) == (0, "")
+            clock.now += 1
+            assert "was not started" in refresh(capsys)[1]
+    clock.now += 600
     with serving(connected.paths.socket("green")):
         assert refresh(capsys)[0] == 0
     assert ":early@" in environment(connected)["DATABASE_URL"]
@@ -493,6 +500,23 @@ def test_an_up_meanwhile_counts_more(
     before = connected.paths.connections.read_text()
     assert refresh(capsys) == (0, "")
     assert connected.paths.connections.read_text() == before
+
+
+def test_what_an_up_was_told_meanwhile_is_not_written_over_by_what_is_older(
+    connected: Server, aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: a change of the secret in the time that a lock is waited for does not come back as the one before."""
+    aws.fields["password"] = "rotated"
+    ask = values.ask
+
+    def slowly(*words: Any) -> str:
+        found = ask(*words)
+        aws.fields["password"] = "rotated-twice"
+        return found
+
+    monkeypatch.setattr(values, "ask", slowly)
+    assert refresh(capsys)[0] == 0
+    assert ":rotated-twice@" in environment(connected)["DATABASE_URL"]
 
 
 @pytest.mark.parametrize("what", ["connections.env", "connections.json"])

@@ -79,7 +79,8 @@ def refresh(app: str) -> None:
         if values.wanted(paths) != wish:
             # An `up` has asked for something else meanwhile, and has done it.
             return
-        if values.keep(paths, text):
+        # What was told before the wait for the lock may be older than what an `up` was told meanwhile.
+        if values.keep(paths, values.ask(wish, progress, TRIES_OF_TIMER)):
             _remember(paths, _installed(paths))
             progress.say("connections: AWS has changed a secret")
         _bring(paths, progress)
