@@ -253,9 +253,9 @@ def is_early(paths: Layout, release: Release) -> bool:
     found = waiting(paths)
     if found is None or found["of"] != _state(paths, release):
         return False
-    pause = min(FIRST_AGAIN_SECONDS * 2 ** (found.get("tries", 1) - 1), LAST_AGAIN_SECONDS)
+    pause = min(FIRST_AGAIN_SECONDS * 2 ** (int(found.get("tries", 1)) - 1), LAST_AGAIN_SECONDS)
     # A clock that was set back makes it no longer.
-    return 0 <= time.time() - found["at"] < pause
+    return 0 <= time.time() - float(found["at"]) < pause
 
 
 def _waiting(paths: Layout) -> Path:

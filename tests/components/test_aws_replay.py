@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Each process would make every stack anew.
-pytestmark = pytest.mark.xdist_group("replay")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
 
 STACKS: dict[str, dict[str, Any]] = {"one machine": ON_AWS, "several machines": SEVERAL}
 NOT_IMPLEMENTED = {

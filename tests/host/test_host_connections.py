@@ -404,7 +404,7 @@ def test_what_did_not_come_up_is_tried_again_after_a_while(
 ) -> None:
     """Promise: at the next minute, then less and less often, and the timer says nothing meanwhile."""
     clock = SimpleNamespace(now=time.time())
-    monkeypatch.setattr(values.time, "time", lambda: clock.now)
+    monkeypatch.setattr(time, "time", lambda: clock.now)
     aws.fields["password"] = "early"
     with failing(connected):
         refresh(capsys)
