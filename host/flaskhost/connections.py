@@ -253,7 +253,7 @@ def is_early(paths: Layout, release: Release) -> bool:
     found = waiting(paths)
     if found is None or found["of"] != _state(paths, release):
         return False
-    pause = min(FIRST_AGAIN_SECONDS * 2 ** (int(found.get("tries", 1)) - 1), LAST_AGAIN_SECONDS)
+    pause = min(FIRST_AGAIN_SECONDS << (int(found.get("tries", 1)) - 1), LAST_AGAIN_SECONDS)
     # A clock that was set back makes it no longer.
     return 0 <= time.time() - float(found["at"]) < pause
 
