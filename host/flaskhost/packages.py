@@ -49,6 +49,10 @@ LOCK_SECONDS = 300
 POLL_SECONDS = 0.2
 # Of dpkg, of the lists of packages and of what was downloaded (apt.conf(5), Dir::State and Dir::Cache).
 LOCKS = ("var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/cache/apt/archives/lock")
+# At the first boot of a machine of a cloud, cloud-init writes the sources of packages when SSH is open already. Its
+# files below /run say that it has begun and that it has ended (cloud-init documentation, "Debugging cloud-init").
+FIRST_BOOT_SECONDS = 300
+BEGUN, ENDED = "run/cloud-init/status.json", "run/cloud-init/result.json"
 INSTALL_SECONDS = 1800
 # What one takes with those that it needs, as the usual ones do on average: 11 of them come to some 220 MB.
 PACKAGE_BYTES = 20 * space.MEGABYTE
@@ -115,6 +119,7 @@ def install(packages: Sequence[str], progress: Progress, *, listed: bool = False
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
     settings = (f"DPkg::Lock::Timeout={LOCK_SECONDS}", "Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confold")
     options = ["-q", "-y", *(f"-o={setting}" for setting in settings)]
+    _wait_for_first_boot(root, progress)
     _wait_for_others(progress)
     # What a killed transaction has left; while another one runs it refuses, and apt waits for that below.
     run(["dpkg", "--configure", "-a", "--force-confold"], timeout=INSTALL_SECONDS, env=quiet, check=False)
@@ -122,6 +127,15 @@ def install(packages: Sequence[str], progress: Progress, *, listed: bool = False
         run(["apt-get", *options, "update"], timeout=INSTALL_SECONDS, env=quiet)
     run(["apt-get", *options, "--no-install-recommends", "install", *missing], timeout=INSTALL_SECONDS, env=quiet)
     return missing
+
+
+def _wait_for_first_boot(root: Path, progress: Progress) -> None:
+    """Wait until cloud-init has done what it does after a boot; whatever came of it, apt is asked then."""
+    until = time.monotonic() + FIRST_BOOT_SECONDS
+    if (root / BEGUN).exists() and not (root / ENDED).exists():
+        progress.say(f"apt: cloud-init is setting up this machine: waiting up to {FIRST_BOOT_SECONDS} s")
+        while not (root / ENDED).exists() and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
 
 
 def _wait_for_others(progress: Progress) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import threading
+import time
 from subprocess import PIPE
 from typing import TYPE_CHECKING
 
@@ -62,6 +64,40 @@ def test_a_lock_that_nobody_holds_is_no_reason_to_wait(server: Server) -> None:
     (server.root / "var/lib/dpkg/lock-frontend").touch()
     assert packages.install(["jq"], Progress(server.said)) == ["jq"]
     assert "waiting" not in server.said.getvalue()
+
+
+def booting(server: Server) -> Path:
+    """Have cloud-init at work; return the file that says that it has ended."""
+    folder = server.root / "run/cloud-init"
+    folder.mkdir(parents=True)
+    (folder / "status.json").write_text("{}")
+    return folder / "result.json"
+
+
+def test_a_first_boot_is_waited_for(server: Server) -> None:
+    """Promise: cloud-init does not change the sources of packages between two words to apt."""
+    ended = booting(server)
+    threading.Timer(0.5, ended.write_text, ("{}",)).start()
+    begun = time.monotonic()
+    assert packages.install(["jq"], Progress(server.said)) == ["jq"]
+    assert time.monotonic() - begun >= 0.5
+    assert "apt: cloud-init is setting up this machine: waiting up to 300 s" in server.said.getvalue()
+
+
+def test_a_first_boot_that_does_not_end_is_not_waited_for_for_good(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise: apt is asked then, and says itself what is wrong."""
+    booting(server)
+    monkeypatch.setattr(packages, "FIRST_BOOT_SECONDS", 0)
+    assert packages.install(["jq"], Progress(server.said)) == ["jq"]
+
+
+def test_a_boot_that_has_ended_is_no_reason_to_wait(server: Server) -> None:
+    """Promise: its files are there until the next one."""
+    booting(server).write_text("{}")
+    assert packages.install(["jq"], Progress(server.said)) == ["jq"]
+    assert "cloud-init" not in server.said.getvalue()
 
 
 @pytest.mark.parametrize(
