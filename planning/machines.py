@@ -38,6 +38,11 @@ def called(ubuntu: str, instance_type: str, rebuild: str | None) -> str:
     return "-".join([ubuntu, architecture(instance_type), *([rebuild] if rebuild else [])])
 
 
+def with_word(app: str, rebuild: str | None, what: str) -> str:
+    """Return the name of what is made anew with the machines of an application when the word of a rebuild changes."""
+    return "-".join([app, *([rebuild] if rebuild else []), what])
+
+
 def spread(subnets: Sequence[tuple[Subnet, str]], first_zone: str | None, count: int) -> list[tuple[Subnet, str]]:
     """Return a subnet for each machine, as (subnet, zone): one zone after the other.
 

@@ -25,7 +25,6 @@ class Volume:
         size: in GiB.
         restored: the snapshot that its data goes back to by a setting, if it does.
         id: on AWS; empty for one that is to be made.
-        image: of the machine that used it last, as `machines.called` names it.
         is_kept: whether another one has taken its place.
         size_there: in GiB, as AWS has it; 0 for one that is to be made.
     """
@@ -35,7 +34,6 @@ class Volume:
     size: int
     restored: str = ""
     id: str = ""
-    image: str = ""
     is_kept: bool = False
     size_there: int = 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.aws import lookups
+from components.aws.asking import Missing
 from components.configuration import stop
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def of(settings: Settings, server: AwsServer) -> Cloud:
     whose = f"{pulumi.get_project()}/{settings.stack}/{settings.app.name}"
     try:
         found = lookups.look(settings, server, whose, TAGS, _owner(settings))
-    except lookups.Missing as missing:
+    except Missing as missing:
         stop(str(missing))
     except Exception as error:  # noqa: BLE001 - the SDK has no class of its own for what AWS says
         said = str(error).strip().splitlines() or [type(error).__name__]

@@ -1,29 +1,26 @@
 """What is there on AWS before anything is made: asked first, so that all that is missing is told at once.
 
-Nothing else asks AWS during a run. What is made depends on these answers, so a preview needs the right to read them.
+Nothing but this and `refusals` asks AWS during a run. What is made depends on the answers, so a preview needs the right
+to read them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pulumi_aws as aws
 
-from planning import machines, services, volumes
+from components.aws import refusals
+from components.aws.asking import Answer, Missing, asked
+from planning import machines, volumes
 from planning.policies import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from settings import AwsServer, Database, Settings
-
-Answer = TypeVar("Answer")
-
-
-class Missing(Exception):  # noqa: N818 - what is the case on AWS, and no mistake of the program
-    """Something has to be changed before anything can be made; the text is the whole line that a person reads."""
+    from settings import AwsServer, Settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,9 +95,11 @@ def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags, ow
     subnets = attempt(lambda: _subnets(server, is_managed=managed))
     image = attempt(lambda: _image(server))
     zone = attempt(lambda: _hosted_zone(settings.dns.zone or "")) if settings.dns.kind == "route53" else None
-    data = attempt(lambda: _data(server, subnets.zones, whose, tags)) if subnets else None
+    if subnets:
+        attempt(lambda: refusals.another_network(server, subnets, owner))
+    data = attempt(lambda: _data(server, subnets, whose, tags)) if subnets else None
     if settings.database.kind == "rds" and settings.database.restore_from:
-        attempt(lambda: _refuse_snapshot(settings.database, owner))
+        attempt(lambda: refusals.database_snapshot(settings.database, owner))
     if problems or subnets is None or image is None or data is None:
         raise Missing("\n".join(problems))
     return Found(place=place, subnets=subnets, image=image, data=data, hosted_zone=zone)
@@ -142,7 +141,7 @@ def _first_zones() -> list[str]:
 
 def _default() -> Subnets:
     """Return the account's own VPC and its subnets."""
-    vpc = _asked(
+    vpc = asked(
         lambda: aws.ec2.get_vpc(default=True),
         "flaskhost:server.network.kind: default needs the account's own VPC in this region, which has none: write "
         "kind: new, or kind: given with the VPC to take",
@@ -157,7 +156,7 @@ def _default() -> Subnets:
 def _network(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets:
     known: dict[str, Any] = {}
     for subnet in (*public, *private):
-        known[subnet] = _asked(
+        known[subnet] = asked(
             functools.partial(aws.ec2.get_subnet, id=subnet),
             f"flaskhost:server.network: {subnet} must be a subnet of this account and region, and AWS knows none of "
             "that name: look its ID up in the console of VPC",
@@ -181,7 +180,7 @@ def _image(server: AwsServer) -> str:
         return server.ami
     name = machines.image_name(server.ubuntu, machines.architecture(server.instance_type))
     wanted = {"name": name, "state": "available", "virtualization-type": "hvm"}
-    found = _asked(
+    found = asked(
         lambda: aws.ec2.get_ami(
             owners=[machines.CANONICAL],
             most_recent=True,
@@ -193,7 +192,7 @@ def _image(server: AwsServer) -> str:
 
 
 def _hosted_zone(wanted: str) -> str:
-    found = _asked(
+    found = asked(
         lambda: aws.route53.get_zone(name=wanted, private_zone=False),
         f"flaskhost:dns.zone: must be a public hosted zone of this AWS account (got {wanted!r}): create it in Route 53 "
         "and enter its name servers at the domain's registrar, or write dns.kind: none and make the records elsewhere",
@@ -209,7 +208,7 @@ class VolumeTags:
         volume: whose volume it is.
         number: which one of the stack's.
         restored: the snapshot that it was made of by a setting.
-        image: which machine used it last.
+        image: of a machine: what makes it another one.
         kept: that another one has taken its place.
     """
 
@@ -220,8 +219,9 @@ class VolumeTags:
     kept: str
 
 
-def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags) -> volumes.Plan:
+def _data(server: AwsServer, subnets: Subnets, whose: str, tags: VolumeTags) -> volumes.Plan:
     """Return which volume the first machine shall have, by what is there."""
+    zones = subnets.zones
     if server.zone is not None and server.zone not in zones:
         raise Missing(
             f"flaskhost:server.zone: must be a zone with a public subnet of the network (got {server.zone!r}): write "
@@ -238,7 +238,7 @@ def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags)
     plan = volumes.plan(
         there, zone=server.zone, usual=zones[0], size=server.data_volume, restore_from=server.restore_from
     )
-    _refuse_risky(server, plan, there)
+    refusals.risky(server, plan, there, tags)
     if plan.used.zone not in zones:
         raise Missing(
             f"flaskhost:server.network: has no public subnet in {plan.used.zone}, where the data volume is: write "
@@ -251,82 +251,31 @@ def _data(server: AwsServer, zones: Sequence[str], whose: str, tags: VolumeTags)
             f"flaskhost:server.data_volume: must not be below {least}, which the data volume has (got "
             f"{server.data_volume}): write {least} or more, since a volume can grow and not shrink"
         )
+    if isinstance(plan.source, str):
+        refusals.copy(plan.source, server.data_volume)
+    if plan.moves or not there:
+        # In other cases the machine that is there serves on until another one runs.
+        refusals.instance_type(
+            server, [zone for _, zone in machines.spread(subnets.public, plan.used.zone, server.count)]
+        )
     return plan
 
 
-def _refuse_risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume]) -> None:
-    """Refuse what would leave data behind, or go back to older data without a word.
-
-    Raises:
-        Missing: with what to do instead.
-    """
-    newest = max(there, key=lambda one: one.number, default=None)
-    if newest is None:
-        return
-    called = machines.called(server.ubuntu, server.instance_type, server.rebuild)
-    if plan.moves and newest.image not in ("", called):
-        raise Missing(
-            "flaskhost:server: must not ask for another zone or snapshot and for another image at once, since the old "
-            f"machine ({newest.image}) would write on while its data is copied (got {called}): do one in an `up` of "
-            "its own, then the other"
-        )
-    if newest.is_kept and not plan.moves:
-        raise Missing(
-            f"flaskhost:server.restore_from: must be given, since the data volume that came after {newest.id} is gone, "
-            f"and that one holds older data: write a snapshot of the lost one; or remove the tag flaskhost:kept from "
-            f"{newest.id} to go on with what it has"
-        )
-
-
-def _refuse_snapshot(database: Database, owner: Mapping[str, str]) -> None:
-    """Refuse a snapshot that a database of these settings cannot be made of; one that is there was made already.
-
-    Raises:
-        Missing: with the setting to change.
-    """
-    if aws.rds.get_instances(tags=dict(owner)).instance_identifiers:
-        return
-    name, setting = database.restore_from or "", "flaskhost:database"
-    found = _asked(
-        lambda: aws.rds.get_snapshot(db_snapshot_identifier=name, include_shared=True),
-        f"{setting}.restore_from: must be a snapshot of RDS in this region (got {name!r}), and AWS knows none of that "
-        "name: look it up in the console of RDS, Snapshots, or take the line out for an empty database",
-    )
-    version = database.version or services.DATABASE_VERSIONS[database.engine]
-    problems = []
-    if services.DATABASES[database.engine] != found.engine:
-        problems.append(
-            f"{setting}.engine: must be that of the snapshot, which is of {found.engine} (got {database.engine!r}): "
-            "write the other one, or another snapshot"
-        )
-    elif version != found.engine_version:
-        # AWS would be asked for this version right after, and refuses it where it is below.
-        problems.append(
-            f"{setting}.version: must be that of the snapshot while a database is made of it (got {version!r}): write "
-            f'version: "{found.engine_version}"'
-        )
-    if database.storage < found.allocated_storage:
-        problems.append(
-            f"{setting}.storage: must not be below {found.allocated_storage}, which the snapshot has (got "
-            f"{database.storage}): write {found.allocated_storage} or more"
-        )
-    if not found.encrypted:
-        problems.append(
-            f"{setting}.restore_from: must be an encrypted snapshot (got {name!r}): copy it with encryption in the "
-            "console of RDS, Snapshots, and write the name of the copy"
-        )
-    if problems:
-        raise Missing("\n".join(problems))
-
-
 def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
+    stack, _, app = whose.rpartition("/")
     filters = [
         aws.ebs.GetEbsVolumesFilterArgs(name="status", values=["creating", "available", "in-use"]),
-        aws.ebs.GetEbsVolumesFilterArgs(name=f"tag:{tags.volume}", values=[whose]),
+        aws.ebs.GetEbsVolumesFilterArgs(name=f"tag:{tags.volume}", values=[f"{stack}/*"]),
     ]
     found = []
     for volume in aws.ebs.get_ebs_volumes(filters=filters).ids:
         one = aws.ebs.get_volume(filters=[aws.ebs.GetVolumeFilterArgs(name="volume-id", values=[volume])])
+        owner = one.tags[tags.volume].rpartition("/")[2]
+        if owner != app:
+            raise Missing(
+                f"flaskhost:app.name: must stay {owner!r} in this stack, which has its data on {volume} (got {app!r}): "
+                "put it back; another application is another stack"
+            )
         number = one.tags.get(tags.number, "")
         if not number.isdigit():
             raise Missing(f"the volume {volume} has the tag {tags.volume} and none of ours beside it: remove that tag")
@@ -338,26 +287,7 @@ def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
                 size=int(one.size),
                 size_there=int(one.size),
                 restored=one.tags.get(tags.restored, ""),
-                image=one.tags.get(tags.image, ""),
                 is_kept=tags.kept in one.tags,
             )
         )
     return found
-
-
-NOTHING = ("no matching", "query returned no results", "couldn't find resource", "not found", "NotFound")
-"""How the provider says that something is not there (terraform-plugin-sdk, retry.NotFoundError and tfresource)."""
-
-
-def _asked(ask: Callable[[], Answer], missing: str) -> Answer:
-    """Return an answer of AWS.
-
-    Raises:
-        Missing: what was asked for is not there. Any other failure, such as a missing right, is AWS's own.
-    """
-    try:
-        return ask()
-    except Exception as error:
-        if any(words in str(error) for words in NOTHING):
-            raise Missing(missing) from None
-        raise

@@ -1,4 +1,4 @@
-"""The machines of a stack: EC2 instances that can be replaced at any time, each at an address that stays."""
+"""The machines of a stack: EC2 instances that can be replaced at any time, the first one at an address that stays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pulumi_command import local
 
 import rendering
 from components.aws import volumes
+from components.aws.cloud import TAGS
+from components.aws.pause import pause
 from components.remote import Bastion, Host
 from planning import machines
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from planning.volumes import Plan
 
 SSH_PORT = 22
+TUNNEL_SECONDS = 15
+"""For `make tunnel` to look again (ops/tunnel.py), to ask AWS, and to begin another session."""
 
 
 class Machines(pulumi.ComponentResource):
@@ -30,13 +34,13 @@ class Machines(pulumi.ComponentResource):
     Attributes:
         hosts: one a machine, the first one first.
         instances: their IDs; what is made of one ends before that machine stops.
-        addresses: their public addresses of IPv4, which stay when a machine is replaced.
+        address: the public address of IPv4 of the first one, which stays when the machine is replaced.
         ipv6: the address of IPv6 of the first one; None where the network has none.
     """
 
     hosts: list[Host]
     instances: list[pulumi.Output[str]]
-    addresses: list[pulumi.Output[str]]
+    address: pulumi.Output[str]
     ipv6: pulumi.Output[str] | None
 
     def __init__(
@@ -53,21 +57,22 @@ class Machines(pulumi.ComponentResource):
         self._keys()
         plan = cloud.found.data
         places = machines.spread(network.public, plan.used.zone, cloud.server.count)
-        self.hosts, self.instances, self.addresses, self.ipv6 = [], [], [], None
-        for number, place in enumerate(places, start=1):
-            self._machine(number, place, plan if number == 1 else None)
-        self.register_outputs({"instances": self.instances, "addresses": self.addresses})
+        self.hosts, self.instances, self.ipv6 = [], [], None
+        self._first(places[0], plan)
+        for number, place in enumerate(places[1:], start=2):
+            self._further(number, place)
+        self.register_outputs({"instances": self.instances, "address": self.address})
 
     def _keys(self) -> None:
         """Make the key of the hosts and the one that logs in; they stay in the stack's state, encrypted."""
-        rebuild = self._cloud.server.rebuild
+        # Others would lock everybody out of the machines that there are, so they come with other machines; and those
+        # of before are there until these serve.
+        called = machines.with_word(self._cloud.app, self._cloud.server.rebuild, "keys")
         made = local.Command(
-            f"{self._cloud.app}-keys",
+            called,
             create="python3 -m ops.keys",
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
-            # Others would lock everybody out of the machines that there are, so they come with other machines.
-            triggers=[rebuild] if rebuild else None,
             opts=pulumi.ResourceOptions(
                 parent=self, additional_secret_outputs=["stdout"], ignore_changes=["create", "logging"]
             ),
@@ -75,35 +80,51 @@ class Machines(pulumi.ComponentResource):
         self._private_key, self._host_key = made["login_private"], pulumi.Output.unsecret(made["host_public"])
         self._user_data = made.apply(lambda keys: rendering.user_data(keys["host_private"], keys["host_public"]))
         self._key_name = aws.ec2.KeyPair(
-            f"{self._cloud.app}-login",
+            machines.with_word(self._cloud.app, self._cloud.server.rebuild, "login"),
             public_key=pulumi.Output.unsecret(made["login_public"]),
             tags=self._cloud.tags("login"),
             opts=pulumi.ResourceOptions(parent=self),
         ).key_name
 
-    def _machine(self, number: int, place: Subnet, plan: Plan | None) -> None:
-        cloud, name = self._cloud, f"{self._cloud.app}-machine-{number}"
-        instance = self._instance(number, place, plan)
+    def _first(self, place: Subnet, plan: Plan) -> None:
+        """Make the machine with the data volume and the address that the name of a site leads to."""
+        cloud, name = self._cloud, f"{self._cloud.app}-machine-1"
         options = pulumi.ResourceOptions(parent=self)
+        instance = self._instance(1, place, plan)
+        volume = volumes.DataVolume(cloud, plan, instance, options)
         address = aws.ec2.Eip(
-            name,
-            domain="vpc",
-            tags=cloud.tags(f"machine-{number}"),
-            # The name of the site leads to the first one.
-            opts=cloud.holds(self, options) if number == 1 else options,
+            name, domain="vpc", tags=cloud.tags("machine-1"), opts=cloud.holds(self, pulumi.ResourceOptions())
         )
         reachable = aws.ec2.EipAssociation(
             name,
             instance_id=instance.id,
             allocation_id=address.id,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self._network.ways),
+            # A machine that gives up its disk serves until then, and needs its address for that.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*self._network.ways, volume.attached]),
         )
-        volume = volumes.DataVolume(cloud, plan, instance, pulumi.ResourceOptions(parent=self)) if plan else None
-        if volume and self._network.has_ipv6:
+        # Where the disk goes back to a machine, that one was stopped for the one that should have taken its place.
+        running = aws.ec2transitgateway.InstanceState(
+            f"{name}-running", instance_id=volume.instance, state="running", opts=options
+        )
+        self.address = address.public_ip
+        if self._network.has_ipv6:
             self.ipv6 = instance.ipv6_addresses[0]
-        self.instances.append(volume.instance if volume else instance.id)
-        self.addresses.append(address.public_ip)
-        self.hosts.append(self._host(number, instance, address, reachable, volume.attached if volume else None))
+        self.instances.append(volume.instance)
+        self.hosts.append(self._host(1, instance, address.public_ip, reachable, running))
+
+    def _further(self, number: int, place: Subnet) -> None:
+        """Make a machine with an address of its own, which is another one when it is replaced.
+
+        The one before keeps its own, and with it its way out, as long as it serves.
+        """
+        instance = self._instance(number, place, None)
+        ready: pulumi.Resource = instance
+        if self._cloud.server.ssh == "ssm":
+            # Until the tunnel has looked again, its port leads to the machine before, which serves still.
+            name = f"{self._cloud.app}-machine-{number}-tunnelled"
+            ready = pause(name, self, [instance], identity=instance.id, coming=TUNNEL_SECONDS)
+        self.instances.append(instance.id)
+        self.hosts.append(self._host(number, instance, instance.public_ip, ready, None))
 
     def _instance(self, number: int, place: Subnet, plan: Plan | None) -> aws.ec2.Instance:
         cloud, server, (subnet, zone) = self._cloud, self._cloud.server, place
@@ -117,6 +138,7 @@ class Machines(pulumi.ComponentResource):
             subnet_id=subnet,
             vpc_security_group_ids=[self._firewall.machines.id],
             key_name=self._key_name,
+            associate_public_ip_address=None if plan else True,
             iam_instance_profile=self._identity.profile,
             ipv6_address_count=1 if self._network.has_ipv6 else None,
             user_data=self._user_data,
@@ -130,9 +152,11 @@ class Machines(pulumi.ComponentResource):
                 delete_on_termination=True,
                 tags=cloud.tags(f"machine-{number}-root"),
             ),
-            tags=cloud.tags(f"machine-{number}"),
+            tags=cloud.tags(f"machine-{number}", {TAGS.image: called}),
             opts=pulumi.ResourceOptions(
                 parent=self,
+                # It asks AWS and the Internet for things as soon as it runs.
+                depends_on=[*self._network.ways, *self._identity.rights],
                 # A newer image is no reason for another machine, and what a first boot reads is read by then.
                 ignore_changes=["userData", *([] if server.ami else ["ami"])],
                 # AWS could change the type of a machine that is stopped; a new one starts beside the old one. A further
@@ -146,7 +170,9 @@ class Machines(pulumi.ComponentResource):
             ),
         )
 
-    def _behind_bastion(self, number: int, instance: aws.ec2.Instance, bastion: Bastion) -> pulumi.Resource:
+    def _behind_bastion(
+        self, number: int, instance: aws.ec2.Instance, reachable: pulumi.Resource, bastion: Bastion
+    ) -> pulumi.Resource:
         """Return what waits for a machine that boots, where the plugin's own way to wait does not work."""
         server = self._cloud.server
         way = {"host": instance.private_ip, "port": SSH_PORT, "user": server.user, "privateKey": self._private_key}
@@ -159,7 +185,7 @@ class Machines(pulumi.ComponentResource):
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
             triggers=[instance.id],
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["create", "logging"]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[reachable], ignore_changes=["create", "logging"]),
         )
         return answers
 
@@ -167,12 +193,12 @@ class Machines(pulumi.ComponentResource):
         self,
         number: int,
         instance: aws.ec2.Instance,
-        address: aws.ec2.Eip,
+        address: pulumi.Output[str],
         reachable: pulumi.Resource,
         disk: pulumi.Resource | None,
     ) -> Host:
         server, credentials = self._cloud.server, self._cloud.settings.credentials
-        way: tuple[pulumi.Input[str], int] = (address.public_ip, SSH_PORT)
+        way: tuple[pulumi.Input[str], int] = (address, SSH_PORT)
         ready: pulumi.Resource = reachable
         bastion = None
         if server.ssh == "ssm":
@@ -180,7 +206,7 @@ class Machines(pulumi.ComponentResource):
         elif server.bastion:
             way = (instance.private_ip, SSH_PORT)
             bastion = Bastion.of(server.bastion, credentials.bastion_key or "")
-            ready = self._behind_bastion(number, instance, bastion)
+            ready = self._behind_bastion(number, instance, reachable, bastion)
         return Host(
             address=way[0],
             port=way[1],

@@ -113,7 +113,7 @@ class Names(pulumi.ComponentResource):
             )
             kinds = ["A", *(["AAAA"] if self._server.network.has_ipv6 else [])]
             return {kind: {"aliases": [alias]} for kind in kinds}
-        found = {"A": machines.addresses[0], **({"AAAA": machines.ipv6} if machines.ipv6 else {})}
+        found = {"A": machines.address, **({"AAAA": machines.ipv6} if machines.ipv6 else {})}
         return {kind: {"ttl": records.TTL_SECONDS, "records": [value]} for kind, value in found.items()}
 
     def _health_check(self) -> None:
@@ -175,7 +175,7 @@ class Names(pulumi.ComponentResource):
             wanted = balancer.resource.dns_name.apply(lambda name: records.aliases(self._names, str(name)))
         else:
             machines = self._server.machines
-            found = pulumi.Output.all(machines.addresses[0], machines.ipv6)
+            found = pulumi.Output.all(machines.address, machines.ipv6)
             wanted = found.apply(lambda two: records.addresses(self._names, two[0], two[1]))
         lines: pulumi.Output[list[str]] = wanted.apply(lambda found: [str(record) for record in found])
         return lines

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.aws.cloud import TAG, TAGS
-from planning import machines, policies
+from planning import policies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,9 +58,7 @@ class DataVolume(pulumi.ComponentResource):
         kept = {volume.number: self._volume(volume, further={TAGS.kept: "true"}) for volume in plan.kept}
         copies = {number: self._copy(number, kept[number], instance) for number in plan.copied}
         source = copies[plan.source].id if isinstance(plan.source, int) else plan.source
-        called = machines.called(cloud.server.ubuntu, cloud.server.instance_type, cloud.server.rebuild)
-        further = {TAGS.image: called, **({SNAPSHOTS: cloud.whose} if cloud.server.snapshots else {})}
-        used = self._volume(plan.used, source, further)
+        used = self._volume(plan.used, source, {SNAPSHOTS: cloud.whose} if cloud.server.snapshots else {})
         attached = aws.ec2.VolumeAttachment(
             f"{cloud.app}-data",
             device_name=DEVICE,

@@ -136,6 +136,7 @@ CALLS: dict[str, tuple[Call, ...]] = {
             " TagSpecifications: [{ResourceType: 'key-pair', Tags: tags.pairs}]}",
         ),
     ),
+    kinds.RUNNING: (Call("ec2.start_instances", "{InstanceIds: [instanceId]}"),),
     kinds.INSTANCE: (
         Call("ec2.describe_images", "{ImageIds: [ami]}", "{root: Images[0].RootDeviceName}"),
         Call(

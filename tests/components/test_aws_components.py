@@ -139,7 +139,86 @@ def test_an_older_volume_is_not_taken_for_the_one_that_is_lost() -> None:
     account.put(f"aws:{VOLUME}", older)
     with pytest.raises(Stopped, match=r"restore_from: must be given, since the data volume that came after vol-"):
         _planned(account)
-    assert _planned(account, restore_from="snap-0a1b2c3d4e5f60718").used.number == 2
+    assert _planned(account, restore_from=snapshot(account, 20)).used.number == 2
+
+
+def snapshot(account: Account, size: int, **state: Any) -> str:
+    """Have the account hold a snapshot of a disk of that size in GiB; return its ID."""
+    made = {"id": f"snap-0{size:016x}", "inputs": {}, "created": "2026-11-20", "state": {"volumeSize": size, **state}}
+    account.put(kinds.SNAPSHOT, made)
+    return str(made["id"])
+
+
+@pytest.mark.parametrize(
+    ("size", "state", "line"),
+    [
+        (21, {}, r"data_volume: must not be below 21, which the snapshot has \(got 20\): write 21 or more"),
+        (20, {"state": "pending"}, r"restore_from: must be complete, and is pending \(got 'snap-"),
+        (None, {}, r"restore_from: must be a snapshot of a disk in this region \(got 'snap-0a1b2c3d4e5f60718'\)"),
+    ],
+    ids=["larger", "unfinished", "unknown"],
+)
+def test_a_snapshot_that_makes_no_data_volume_is_refused(size: int | None, state: dict[str, str], line: str) -> None:
+    """Promise: while the machine still serves, and not when it has gone to make room for the next."""
+    account = fresh()
+    named = "snap-0a1b2c3d4e5f60718" if size is None else snapshot(account, size, **state)
+    with pytest.raises(Stopped, match=rf"^flaskhost:server\.{line}"):
+        _planned(account, restore_from=named)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["at first", "later"])
+def test_a_type_that_a_zone_does_not_have_is_refused_before_a_machine_goes(*, live: bool) -> None:
+    """Promise: nobody finds out from AWS when the machine before is gone."""
+    account = fresh()
+    if live:
+        kept(account)
+    account.options["zones_without"] = {"t4g.small": ["eu-central-1b"]}
+    with pytest.raises(
+        Stopped, match=r"instance_type: must be a type that AWS has in eu-central-1b \(got 't4g.small'\)"
+    ):
+        _planned(account, zone="eu-central-1b")
+    assert _planned(account).used.zone == "eu-central-1a"
+
+
+OTHER_NETWORKS = {
+    "range": {"cidr": "10.30.0.0/16"},
+    "zones": {"zones": ["eu-central-1a", "eu-central-1c"]},
+    "kind": {"kind": "default"},
+}
+
+
+@pytest.mark.parametrize("network", OTHER_NETWORKS.values(), ids=OTHER_NETWORKS)
+def test_a_stack_does_not_move_to_another_network(network: dict[str, Any]) -> None:
+    """Promise: its address and its disks would keep the old one from going, half-way and for good."""
+    account = fresh()
+    kept(account)
+    with pytest.raises(Stopped, match=r"server\.network: must stay as it is, since this stack is in vpc-0\w+, and its"):
+        _planned(account, network=network)
+    assert _planned(account, network={"zones": ["eu-central-1a", "eu-central-1b"]})
+
+
+def test_an_application_keeps_its_name_in_a_stack() -> None:
+    """Promise: nobody unprotects the data of one application to deploy another."""
+    account = fresh()
+    kept(account)
+    with pytest.raises(Stopped, match=r"app\.name: must stay 'guestbook' in this stack, which has its data on vol-0"):
+        cloud.deployed(account, **ON_AWS, app__name="shop")
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["another machine", "the same"])
+def test_whoever_has_the_disk_says_whether_two_changes_are_one_too_many(*, is_held: bool) -> None:
+    """Promise: what a failed `up` has asked for in vain does not count, but who still writes."""
+    account = fresh()
+    kept(account)
+    (instance,) = account.all(kinds.INSTANCE)
+    if is_held:
+        for tags in (instance["state"]["tags"], instance["state"]["tagsAll"]):
+            tags["flaskhost:image"] = "24.04-arm64-before"
+        account.put(kinds.INSTANCE, instance)
+        with pytest.raises(Stopped, match=rf"the old machine \({instance['id']}\) would write on"):
+            _planned(account, zone="eu-central-1b")
+    else:
+        assert _planned(account, zone="eu-central-1b").moves
 
 
 def test_a_new_machine_gets_every_step_anew(one: tuple[Recorder, Any]) -> None:
@@ -191,11 +270,13 @@ def test_another_image_is_another_machine_by_its_name(change: dict[str, str], na
     )
 
 
-@pytest.mark.parametrize(("rebuild", "triggers"), [(None, None), ("2026-12", ["2026-12"])])
-def test_keys_are_made_anew_with_a_rebuild_alone(rebuild: str | None, triggers: list[str] | None) -> None:
-    """Promise: those that are there are never taken from machines that stay."""
-    keys = kept(fresh(), rebuild=rebuild).found["guestbook-keys"]
-    assert keys.inputs.get("triggers") == triggers
+@pytest.mark.parametrize(("rebuild", "words"), [(None, ""), ("2026-12", "-2026-12")])
+def test_a_rebuild_has_keys_of_its_own(rebuild: str | None, words: str) -> None:
+    """Promise: those that are there are never taken from machines that stay, and a way back finds them."""
+    made = kept(fresh(), rebuild=rebuild)
+    keys, login = made.found[f"guestbook{words}-keys"], made.found[f"guestbook{words}-login"]
+    assert {"create", "logging"} <= set(keys.request.ignoreChanges)
+    assert keys.name in before(made, login.name)
 
 
 def test_another_type_is_a_new_machine(one: tuple[Recorder, Any]) -> None:

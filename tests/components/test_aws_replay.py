@@ -26,14 +26,16 @@ NOT_IMPLEMENTED = {
 NO_PARAMETER = {
     "allowMajorVersionUpgrade": "a parameter of a later change",
     "applyImmediately": "a parameter of a later change",
+    "associatePublicIpAddress": "a parameter of the interface, and moto gives none with one an address of IPv6",
     "bucketPrefix": "the provider makes the name that begins with it",
     "finalSnapshotIdentifier": "a parameter of the removal",
     "forceDestroy": "the provider empties the bucket before its removal",
     "skipFinalSnapshot": "a parameter of the removal",
+    "state": "the provider starts an instance that is not in it",
     "stopInstanceBeforeDetaching": "the provider stops the machine before the removal",
     "validationRecordFqdns": "the provider compares them with the certificate's, as a test here does",
 }
-"""Inputs that the provider itself reads when it makes a resource; AWS has no parameter for them then."""
+"""Inputs that no call here takes: nearly all of them are the provider's, and AWS has no parameter for them then."""
 
 
 @functools.cache

@@ -83,9 +83,11 @@ class CloudStack(Stack):
 
     def machine(self, number: int = 1) -> Host:
         """Return a machine; where one has just been replaced, the new one."""
+        return Host(containers.name_of(self.account, self._newest(number)["id"]))
+
+    def _newest(self, number: int) -> Json:
         named = [one for one in self.machines() if one["inputs"]["tags"]["Name"].endswith(f"-machine-{number}")]
-        newest = max(named, key=lambda one: str(one["created"]))
-        return Host(containers.name_of(self.account, newest["id"]))
+        return max(named, key=lambda one: str(one["created"]))
 
     @property
     def host(self) -> Host:
@@ -93,9 +95,11 @@ class CloudStack(Stack):
         return self.machine()
 
     def address(self, number: int = 1) -> str:
-        """Return the address of a machine that stays."""
-        named = {one["inputs"]["tags"]["Name"]: one["state"]["publicIp"] for one in self.account.all(EIP)}
-        return next(str(address) for name, address in named.items() if name.endswith(f"-machine-{number}"))
+        """Return the address of a machine: of the first one the one that stays, of others their own."""
+        if number > 1:
+            return str(self._newest(number)["state"]["publicIp"])
+        (stays,) = self.account.all(EIP)
+        return str(stays["state"]["publicIp"])
 
     def site_of(self, number: int = 1) -> Site:
         """Return the site as a machine serves it."""

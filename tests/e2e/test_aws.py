@@ -174,6 +174,22 @@ def test_a_rebuild_brings_other_keys(stack: CloudStack) -> None:
     assert stack.site_of().version() == "1.0.0"
 
 
+def test_the_earlier_file_brings_the_earlier_machine_back(stack: CloudStack) -> None:
+    """After a machine that never came to serve: it had taken disk and address, and the old one was stopped for it."""
+    before, keys = stack.machines()[0]["id"], stack.identities()["guestbook-2027-01-loginaws:ec2/keyPair:KeyPair"]
+    stack.configure(server={"rebuild": "in-vain"}, app={"packages": ["no-such-package"]})
+    failed = stack.up(check=False)
+    assert not failed.succeeded
+    assert "no-such-package" in failed.text
+    assert len(stack.machines()) == 2
+    stack.configure(server={"rebuild": "2027-01"}, app={"packages": None})
+    stack.up()
+    assert [one["id"] for one in stack.machines()] == [before]
+    assert stack.site_of().version() == "1.0.0"
+    assert stack.identities()["guestbook-2027-01-loginaws:ec2/keyPair:KeyPair"] == keys
+    assert re.search(r"Resources:\s+\d+ unchanged\n", stack.up().text)
+
+
 def test_another_zone_takes_the_newest_data_along_and_so_does_the_way_back(stack: CloudStack) -> None:
     """Copied when nobody writes any more; each volume before is kept, and never taken for the newest one."""
     for number, zone in ((2, "eu-central-1b"), (3, "eu-central-1a")):

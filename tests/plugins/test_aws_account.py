@@ -38,6 +38,7 @@ from tests.plugins.aws.kinds import (
     ROLE_POLICY,
     ROUTE,
     ROUTE_TABLE,
+    RUNNING,
     SECURITY_GROUP,
     SNAPSHOT,
     SUBNET,
@@ -622,3 +623,25 @@ def test_an_account_may_be_another_one(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="returned no results"):
         made.image("x86_64")
     made.plugin.close()
+
+
+def test_a_machine_is_found_by_its_disk_and_its_tags(cloud: Cloud) -> None:
+    """As the product looks for whoever may write to a disk."""
+    _, first, _ = cloud.network()
+    usual: Json = {"ami": cloud.image(), "instanceType": "t3.micro", "subnetId": first["id"]}
+    machine = cloud.make(INSTANCE, **usual, tags={"flaskhost:image": "a"})
+    cloud.make(INSTANCE, **usual)
+    disk = cloud.make(VOLUME, availabilityZone="eu-central-1a", size=10)
+    cloud.make(ATTACHMENT, instanceId=machine["id"], deviceName="/dev/sdf", volumeId=disk["id"])
+    has_it: Json = {"name": "block-device-mapping.volume-id", "values": [disk["id"]]}
+    for image, wanted in (("a", [machine["id"]]), ("b", [])):
+        filters = [has_it, {"name": "tag:flaskhost:image", "values": [image]}]
+        assert cloud.plugin.invoke("aws:ec2/getInstances:getInstances", {"filters": filters})["ids"] == wanted
+
+
+def test_a_machine_that_shall_run_has_to_be_there(cloud: Cloud) -> None:
+    """It has the machine's own ID."""
+    _, first, _ = cloud.network()
+    machine = cloud.make(INSTANCE, ami=cloud.image(), instanceType="t3.micro", subnetId=first["id"])
+    assert cloud.make(RUNNING, instanceId=machine["id"], state="running")["id"] == machine["id"]
+    assert "InvalidInstanceID" in cloud.refuses(RUNNING, instanceId="i-0123456789abcdef0", state="running")

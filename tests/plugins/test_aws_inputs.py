@@ -156,7 +156,7 @@ def test_a_name_is_made_up_once(aws: Plugin) -> None:
         ("aws:ec2/getAmi:getAmi", {"filters": [{"name": "name"}]}, r"filters\[0\].values"),
         ("aws:ec2/getInstanceType:getInstanceType", {}, "instanceType"),
         ("aws:ec2/getMachine:getMachine", {}, "getMachine"),
-        ("aws:ec2/getVpcs:getVpcs", {}, "getVpcs: the stand-in for the aws plugin lacks this function"),
+        ("aws:ec2/getKeyPair:getKeyPair", {}, "getKeyPair: the stand-in for the aws plugin lacks this function"),
     ],
 )
 def test_a_wrong_question_is_refused(aws: Plugin, function: str, arguments: Json, text: str) -> None:

@@ -38,6 +38,7 @@ MAKES = {
     "ec2.RouteTableAssociation": "ec2:AssociateRouteTable",
     "ec2.SecurityGroup": "ec2:CreateSecurityGroup",
     "ec2.Subnet": "ec2:CreateSubnet",
+    "ec2transitgateway.InstanceState": "ec2:StartInstances",
     "ec2.VolumeAttachment": "ec2:AttachVolume",
     "ec2.Vpc": "ec2:CreateVpc",
     "elasticache.ReplicationGroup": "elasticache:CreateReplicationGroup",

@@ -23,7 +23,17 @@ from ops.local_server.engine import ServerError, choose
 from ops.local_server.server import wait_until_up
 from tests.plugins.aws import boxes, databases, services
 from tests.plugins.aws.account import Account, Json, Refused
-from tests.plugins.aws.kinds import ASSOCIATION, ATTACHMENT, DATABASE, EIP, INSTANCE, KEY_PAIR, SNAPSHOT, VOLUME
+from tests.plugins.aws.kinds import (
+    ASSOCIATION,
+    ATTACHMENT,
+    DATABASE,
+    EIP,
+    INSTANCE,
+    KEY_PAIR,
+    RUNNING,
+    SNAPSHOT,
+    VOLUME,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,8 +155,18 @@ def _start_instance(account: Account, entry: Json) -> Json:
         boxes.remove(name_of(account, entry["id"]))
         raise
     outputs = {"privateIp": address, "privateDns": f"{host}.{entry['state']['region']}.compute.internal"}
+    if entry["inputs"].get("associatePublicIpAddress"):
+        outputs["publicIp"] = address
     account.change(INSTANCE, entry["id"], **outputs)
     return outputs
+
+
+def _have_running(account: Account, entry: Json) -> None:
+    """Start an instance that is stopped, as one that shall run."""
+    instance = str(entry["inputs"]["instanceId"])
+    found = account.find(INSTANCE, instance) or {}
+    if on(account) is not None and found.get("state", {}).get("instanceState") == "stopped":
+        start(account, instance)
 
 
 def _seed(account: Account, entry: Json, host: str) -> dict[str, tuple[str, int]]:
@@ -521,6 +541,7 @@ def close(account: Account) -> None:
 
 _CREATE: dict[str, Callable[..., Json | None]] = {
     INSTANCE: _start_instance,
+    RUNNING: _have_running,
     EIP: _allocate,
     ASSOCIATION: _associate,
     VOLUME: _make_volume,

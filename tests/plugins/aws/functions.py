@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.plugins.aws import declarations
 from tests.plugins.aws.account import NUMBER, Account, Json, Refused
-from tests.plugins.aws.kinds import DATABASE, INSTANCE, VOLUME
+from tests.plugins.aws.kinds import ATTACHMENT, DATABASE, INSTANCE, SECURITY_GROUP, SNAPSHOT, VOLUME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -148,6 +148,60 @@ def _words_of_a_subnet(subnet: Json) -> dict[str, list[str]]:
         "cidr-block": [subnet["cidrBlock"]],
         "state": ["available"],
     }
+
+
+def _vpcs(account: Account, arguments: Json, region: str) -> Json:
+    found = _with_tags(account.vpcs(region), arguments.get("tags"))
+    found = matching(found, arguments.get("filters"), lambda vpc: {"vpc-id": [vpc["id"]], "cidr": [vpc["cidrBlock"]]})
+    return {"id": region, "ids": [vpc["id"] for vpc in found]}
+
+
+def _groups(account: Account, arguments: Json, region: str) -> Json:
+    there = [{**entry["state"], "id": entry["id"]} for entry in account.all(SECURITY_GROUP)]
+    found = _with_tags(there, arguments.get("tags"))
+    return {"id": region, "ids": [one["id"] for one in found], "vpcIds": [one["vpcId"] for one in found]}
+
+
+def _instances(account: Account, arguments: Json, region: str) -> Json:
+    there = [{**entry["state"], "id": entry["id"]} for entry in account.all(INSTANCE)]
+    found = _with_tags(there, arguments.get("instanceTags"))
+    states = arguments.get("instanceStateNames") or ["running"]
+    found = [one for one in found if one.get("instanceState") in states]
+    found = matching(
+        found, arguments.get("filters"), lambda one: {"block-device-mapping.volume-id": _disks(account, one)}
+    )
+    return {"id": region, "ids": [one["id"] for one in found]}
+
+
+def _disks(account: Account, instance: Json) -> list[str]:
+    attached = [one["state"] for one in account.all(ATTACHMENT)]
+    return [str(one["volumeId"]) for one in attached if one["instanceId"] == instance["id"]]
+
+
+def _offerings(account: Account, arguments: Json, region: str) -> Json:
+    without = account.options.get("zones_without", {})
+    wanted = {one["name"]: list(one["values"]) for one in arguments.get("filters") or []}
+    found = [
+        (kind, zone)
+        for kind in wanted["instance-type"]
+        for zone in account.zones(region)
+        if zone in wanted.get("location", [zone]) and zone not in without.get(kind, [])
+    ]
+    return {
+        "id": region,
+        "instanceTypes": [kind for kind, _ in found],
+        "locations": [zone for _, zone in found],
+        "locationTypes": ["availability-zone" for _ in found],
+    }
+
+
+def _snapshot(account: Account, arguments: Json, _region: str) -> Json:
+    there = [
+        {"state": "completed", **one["state"], "id": one["id"], "made": one["created"]} for one in account.all(SNAPSHOT)
+    ]
+    wanted = arguments.get("snapshotIds") or []
+    one = _the_one([one for one in there if not wanted or one["id"] in wanted], arguments, "made")
+    return {**{name: value for name, value in one.items() if name != "made"}, "snapshotId": one["id"]}
 
 
 def _subnets(account: Account, arguments: Json, region: str) -> Json:
@@ -360,12 +414,17 @@ def _databases(account: Account, arguments: Json, region: str) -> Json:
 FUNCTIONS: dict[str, Callable[[Account, Json, str], Json]] = {
     "aws:ec2/getAmi:getAmi": _image,
     "aws:ec2/getVpc:getVpc": _vpc,
+    "aws:ec2/getVpcs:getVpcs": _vpcs,
+    "aws:ec2/getSecurityGroups:getSecurityGroups": _groups,
+    "aws:ec2/getInstances:getInstances": _instances,
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _offerings,
     "aws:ec2/getSubnets:getSubnets": _subnets,
     "aws:ec2/getSubnet:getSubnet": _subnet,
     "aws:ec2/getInstanceType:getInstanceType": _instance_type,
     "aws:ec2/getInstanceTypes:getInstanceTypes": _instance_types,
     "aws:ebs/getEbsVolumes:getEbsVolumes": _volumes,
     "aws:ebs/getVolume:getVolume": _volume,
+    "aws:ebs/getSnapshot:getSnapshot": _snapshot,
     "aws:rds/getSnapshot:getSnapshot": _database_snapshot,
     "aws:rds/getInstances:getInstances": _databases,
     "aws:route53/getZone:getZone": _hosted_zone,

@@ -342,6 +342,7 @@ REPLACES: dict[str, frozenset[str]] = {
             "tenancy",
         }
     ),
+    "aws:ec2transitgateway/instanceState:InstanceState": frozenset({"instanceId"}),
     "aws:ec2/eip:Eip": frozenset({"address", "domain", "ipamPoolId", "networkBorderGroup", "publicIpv4Pool"}),
     "aws:ec2/eipAssociation:EipAssociation": frozenset(
         {"allocationId", "allowReassociation", "instanceId", "networkInterfaceId", "privateIpAddress", "publicIp"}

@@ -7,7 +7,17 @@ import secrets
 
 from tests.plugins.aws import containers, functions, networks
 from tests.plugins.aws.account import Json, Refused
-from tests.plugins.aws.kinds import ASSOCIATION, ATTACHMENT, EIP, INSTANCE, KEY_PAIR, PROFILE, SNAPSHOT, VOLUME
+from tests.plugins.aws.kinds import (
+    ASSOCIATION,
+    ATTACHMENT,
+    EIP,
+    INSTANCE,
+    KEY_PAIR,
+    PROFILE,
+    RUNNING,
+    SNAPSHOT,
+    VOLUME,
+)
 from tests.plugins.aws.makers.network import group_of, subnet_of, vpc_of
 from tests.plugins.aws.orders import Order, identifies, makes, now, removes
 
@@ -49,6 +59,18 @@ def _subnet_for(order: Order) -> Json:
         if subnet["defaultForAz"] and zone in (None, subnet["availabilityZone"]):
             return subnet
     raise Refused("api error VPCIdNotSpecified: No default VPC for this user")
+
+
+@identifies(RUNNING)
+def _running_id(order: Order) -> str:
+    return str(order.inputs["instanceId"])
+
+
+@makes(RUNNING)
+def _running(order: Order) -> Json:
+    instance = str(order.inputs["instanceId"])
+    order.need(INSTANCE, instance, f"api error InvalidInstanceID.NotFound: The instance ID '{instance}' does not exist")
+    return {"state": order.inputs["state"], "force": order.get("force", False)}
 
 
 @makes(INSTANCE)
