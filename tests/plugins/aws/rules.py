@@ -323,7 +323,6 @@ REPLACES: dict[str, frozenset[str]] = {
             "hibernation",
             "hostId",
             "instanceMarketOptions",
-            "ipv6Addresses",
             "keyName",
             "launchTemplate.id",
             "launchTemplate.name",
@@ -369,10 +368,20 @@ REPLACES: dict[str, frozenset[str]] = {
         {"customerOwnedIpv4Pool", "internal", "loadBalancerType", "name", "namePrefix"}
     ),
     "aws:lb/targetGroup:TargetGroup": frozenset(
-        {"ipAddressType", "name", "namePrefix", "port", "protocol", "protocolVersion", "targetType", "vpcId"}
+        {
+            "ipAddressType",
+            "name",
+            "namePrefix",
+            "port",
+            "protocol",
+            "protocolVersion",
+            "targetControlPort",
+            "targetType",
+            "vpcId",
+        }
     ),
     "aws:lb/targetGroupAttachment:TargetGroupAttachment": frozenset(
-        {"availabilityZone", "port", "targetGroupArn", "targetId"}
+        {"availabilityZone", "port", "quicServerId", "targetGroupArn", "targetId"}
     ),
     "aws:lb/listener:Listener": frozenset({"loadBalancerArn"}),
     "aws:lb/listenerRule:ListenerRule": frozenset({"listenerArn"}),
