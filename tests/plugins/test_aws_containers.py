@@ -81,7 +81,7 @@ class Cloud:
             "UserKnownHostsFile=/dev/null",
         ]
         words += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "-o", "LogLevel=ERROR", f"ubuntu@{address}", command]
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
             if done.returncode != 255 or time.monotonic() > end:

@@ -226,6 +226,10 @@ def reboot(account: Account, instance: str) -> None:
 
 def restore(account: Account, instance: str) -> None:
     """Give a container that was started by somebody else what a machine keeps: its addresses and its disks."""
+    entry = account.find(INSTANCE, instance)
+    if entry is not None:
+        # The container has another hardware address now, which this machine would learn only after half a minute.
+        _forget_neighbour(str(entry["state"]["privateIp"]))
     for address in addresses(account, instance):
         _take(account, address, instance)
     _show_nodes(account, instance)
