@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import ssl
 import threading
 from typing import TYPE_CHECKING, Any, final
 
+from tests.e2e.beside import Beside
 from tests.e2e.host import until
+from tests.e2e.site import trusting
 from tests.plugins.aws.kinds import INSTANCE, TARGET, TARGETS
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tests.plugins.aws.account import Account
 
 HTTPS = 443
@@ -27,22 +26,20 @@ CHUNK_BYTES = 65536
 
 
 @final
-class Balancer:
+class Balancer(Beside):
     """A balancer at 127.0.0.1:<port>, for as long as the `with` block lasts."""
 
     port: int
 
     def __init__(self, account: Account) -> None:
         """Take the account, whose book says which machines are targets."""
+        super().__init__("balancer")
         self._account = account
         self._well: dict[str, bool] = {}
         self._streaks: dict[str, int] = {}
         self._turn = itertools.count()
-        self._ready, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._go()), name="balancer")
-        self._trusting = ssl.create_default_context()
-        self._trusting.check_hostname = False
-        self._trusting.verify_mode = ssl.CERT_NONE
+        self._ready = threading.Event()
+        self._trusting = trusting()
 
     def __enter__(self) -> Balancer:
         """Listen, and wait until all machines that there are were found well."""
@@ -51,20 +48,16 @@ class Balancer:
         until(lambda: bool(self.targets()) and all(self._well.get(one) for one in self.targets()), "targets are well")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Listen no more."""
-        self._ended.set()
-        self._thread.join()
-
     def targets(self) -> dict[str, str]:
         """Return the address of each target, by the ID of its instance."""
         machines = {one["id"]: str(one["state"]["privateIp"]) for one in self._account.all(INSTANCE)}
         wanted = [str(one["inputs"]["targetId"]) for one in self._account.all(TARGET)]
         return {one: machines[one] for one in wanted if one in machines}
 
-    async def _go(self) -> None:
+    def _go(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
         server = await asyncio.start_server(self._visit, "127.0.0.1", 0)
         self.port = int(server.sockets[0].getsockname()[1])
         self._ready.set()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
+
+from tests.e2e.beside import Beside
+from tests.e2e.site import trusting
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,7 +47,7 @@ class Visit:
 
 @final
 @dataclass
-class Visitors:
+class Visitors(Beside):
     """Load on https://127.0.0.1:<port>/, or another address of a test's own, for as long as the `with` block lasts."""
 
     port: int
@@ -58,12 +59,9 @@ class Visitors:
 
     def __post_init__(self) -> None:
         """Prepare; nothing is sent yet."""
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._go()), name="visitors")
+        super().__init__("visitors")
         # The certificate is self-signed; what is measured here is answers.
-        self._trusting = ssl.create_default_context()
-        self._trusting.check_hostname = False
-        self._trusting.verify_mode = ssl.CERT_NONE
+        self._trusting = trusting()
 
     def __enter__(self) -> Visitors:
         """Send the first requests and wait for an answer, so that the load is there before anything happens."""
@@ -77,8 +75,7 @@ class Visitors:
         """Send a second's more, so that the end of what happened is seen, and wait for the answers."""
         if kind is None:
             time.sleep(1)
-        self._ended.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
 
     def wait_for_one(self) -> None:
         """Wait until one more visitor has been answered, well or badly."""
@@ -97,7 +94,10 @@ class Visitors:
         ordered = sorted(self.visits, key=lambda visit: visit.sent)
         return list(dict.fromkeys(visit.version for visit in ordered if visit.version))
 
-    async def _go(self) -> None:
+    def _go(self) -> None:
+        asyncio.run(self._come())
+
+    async def _come(self) -> None:
         tasks: set[asyncio.Task[None]] = set()
         begin, sent = time.monotonic(), 0
         while not self._ended.is_set() and (now := time.monotonic() - begin) < self.limit:

@@ -33,6 +33,14 @@ def _png(colour: bytes, side: int = 24) -> bytes:
 PICTURE = _png(b"\x0f\x76\x6e")
 
 
+def trusting() -> ssl.SSLContext:
+    """Return what accepts any certificate: those of the tests are self-signed."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back; the names of headers are in small letters."""
@@ -113,11 +121,7 @@ class Site:
         if plain:
             connection = http.client.HTTPConnection(self.address, self.http_port, timeout=SECONDS)
         else:
-            # The certificate is self-signed.
-            trusting = ssl.create_default_context()
-            trusting.check_hostname = False
-            trusting.verify_mode = ssl.CERT_NONE
-            connection = http.client.HTTPSConnection(self.address, self.https_port, timeout=SECONDS, context=trusting)
+            connection = http.client.HTTPSConnection(self.address, self.https_port, timeout=SECONDS, context=trusting())
         try:
             connection.request(method, path, body=body or None, headers={**headers, "Connection": "close"})
             answer = connection.getresponse()

@@ -7,9 +7,7 @@ The load balancer is a line in the account's book, with one on this machine that
 from __future__ import annotations
 
 import re
-import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,6 +15,7 @@ import pytest
 
 from planning.records import TTL_SECONDS
 from tests.e2e.balancer import Balancer
+from tests.e2e.beside import Beside
 from tests.e2e.cloud import NAME, CloudStack, marks
 from tests.e2e.host import until
 from tests.e2e.load import Visitors
@@ -120,23 +119,24 @@ def test_the_timer_asks_each_minute(stack: CloudStack) -> None:
     assert facts == {"ActiveState": "active", "UnitFileState": "enabled"}
 
 
-@contextmanager
-def moments(**holds: Callable[[], bool]) -> Iterator[dict[str, float]]:
-    """Note when each of these is first the case (seconds of the monotonic clock), as long as the block lasts."""
-    seen: dict[str, float] = {}
-    ended = threading.Event()
+class Moments(Beside):
+    """Notes when each of several things is first the case, in seconds of the monotonic clock."""
 
-    def look() -> None:
-        while not ended.wait(0.2):
-            seen.update({name: time.monotonic() for name, is_so in holds.items() if name not in seen and is_so()})
+    def __init__(self, **holds: Callable[[], bool]) -> None:
+        """Take what tells whether it is, by its name."""
+        super().__init__("moments")
+        self._holds = holds
+        self._seen: dict[str, float] = {}
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        thread.join()
+    def __enter__(self) -> dict[str, float]:
+        """Begin to look; return what is seen."""
+        self._thread.start()
+        return self._seen
+
+    def _go(self) -> None:
+        while not self._ended.wait(0.2):
+            open_ = {name: is_so for name, is_so in self._holds.items() if name not in self._seen}
+            self._seen |= {name: time.monotonic() for name, is_so in open_.items() if is_so()}
 
 
 def leads_to_a_balancer(stack: CloudStack) -> bool:
@@ -155,7 +155,7 @@ def test_a_second_machine_leaves_the_first_one_alone(stack: CloudStack) -> None:
     """One number in the stack file; the machine that serves goes on, and both have the release."""
     first, release = stack.machines()[0]["id"], stack.host.active()
     stack.configure(server={"count": 2})
-    with moments(moved=lambda: leads_to_a_balancer(stack), closed=lambda: not is_open(stack, "machines")) as when:
+    with Moments(moved=lambda: leads_to_a_balancer(stack), closed=lambda: not is_open(stack, "machines")) as when:
         stack.up()
     assert when["closed"] - when["moved"] >= TTL_SECONDS, "whoever remembers the address is served"
     assert [one["inputs"]["availabilityZone"] for one in stack.machines()] == ["eu-central-1a", "eu-central-1b"]
@@ -233,7 +233,7 @@ def test_one_machine_again_is_one_number_as_well(stack: CloudStack) -> None:
     """The names lead to the first one's address; when nobody remembers the balancer any more, that one goes."""
     stack.configure(server={"count": 1})
     kinds = {LISTENER: 2, TARGET: 2, INGRESS: 8}
-    with moments(
+    with Moments(
         moved=lambda: not leads_to_a_balancer(stack),
         closed=lambda: any(len(stack.account.all(kind)) < number for kind, number in kinds.items()),
     ) as when:

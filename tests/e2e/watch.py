@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.e2e.beside import Beside
 
 PAUSE_SECONDS = 0.01
 YOUNG = 20
@@ -16,7 +14,7 @@ YOUNG = 20
 
 
 @final
-class CommandLines:
+class CommandLines(Beside):
     """Collects the command line of every process that begins while the `with` block lasts.
 
     It looks at this machine's /proc, where the processes of a container appear as well.
@@ -24,22 +22,14 @@ class CommandLines:
 
     def __init__(self) -> None:
         """Prepare; nothing is looked at yet."""
+        super().__init__("command lines")
         self.seen: set[str] = set()
         self._looks: dict[int, int] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="command lines")
 
     def __enter__(self) -> CommandLines:
         """Begin to look."""
         self._thread.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End."""
-        self._ended.set()
-        self._thread.join()
 
     @property
     def text(self) -> str:

@@ -26,6 +26,7 @@ from tests.components import scenario
 from tests.host.conftest import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.host.conftest import Server
@@ -484,19 +485,25 @@ def test_a_page_that_stands_is_not_taken_away(connected: Server, aws: Aws) -> No
     assert maintenance.state(connected.paths) is not None
 
 
+def after_an_answer(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen whenever AWS has answered, and before anything is made of it."""
+    ask = values.ask
+
+    def slowly(*words: Any) -> str:
+        found = ask(*words)
+        happens()
+        return found
+
+    monkeypatch.setattr(values, "ask", slowly)
+
+
 def test_an_up_meanwhile_counts_more(
     connected: Server, aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise: what AWS has said of an earlier document is not written over a later one."""
     aws.fields["password"] = "rotated"
-    ask = values.ask
-
-    def slowly(*words: Any) -> str:
-        found = ask(*words)
-        values.want(connected.paths, {"region": "eu-central-1", "values": {"A": "b"}, "secrets": {}})
-        return found
-
-    monkeypatch.setattr(values, "ask", slowly)
+    later = {"region": "eu-central-1", "values": {"A": "b"}, "secrets": {}}
+    after_an_answer(monkeypatch, lambda: values.want(connected.paths, later))
     before = connected.paths.connections.read_text()
     assert refresh(capsys) == (0, "")
     assert connected.paths.connections.read_text() == before
@@ -507,14 +514,7 @@ def test_what_an_up_was_told_meanwhile_is_not_written_over_by_what_is_older(
 ) -> None:
     """Promise: a change of the secret in the time that a lock is waited for does not come back as the one before."""
     aws.fields["password"] = "rotated"
-    ask = values.ask
-
-    def slowly(*words: Any) -> str:
-        found = ask(*words)
-        aws.fields["password"] = "rotated-twice"
-        return found
-
-    monkeypatch.setattr(values, "ask", slowly)
+    after_an_answer(monkeypatch, lambda: aws.fields.update(password="rotated-twice"))
     assert refresh(capsys)[0] == 0
     assert ":rotated-twice@" in environment(connected)["DATABASE_URL"]
 
