@@ -37,8 +37,6 @@ LONGEST_NAME = 46
 MANY_NAMES = 32
 # What a load balancer may ask from: private and link-local addresses (RFC 1918, RFC 6598, RFC 4193).
 PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-# What boto3 reads, beside the name of the bucket.
-BUCKET_REGION = "AWS_DEFAULT_REGION"
 KEEPALIVE_MARGIN_SECONDS = 15
 DATA_LABEL = "flaskhost-data"
 # What outlives a machine, and so lies on its data volume: of the application's folder.
@@ -281,7 +279,7 @@ def _handed(settings: Settings) -> dict[str, str]:
     if redis.kind == "elasticache":
         found[redis.variable] = redis.kind
     if media.kind == "s3":
-        found |= {media.variable: media.kind, BUCKET_REGION: "region"}
+        found |= {media.variable: media.kind, media.region_variable: "region"}
     return found
 
 

@@ -43,6 +43,14 @@ def with_word(app: str, rebuild: str | None, what: str) -> str:
     return "-".join([app, *([rebuild] if rebuild else []), what])
 
 
+def one_a_zone(subnets: Sequence[tuple[Subnet, str]]) -> dict[str, Subnet]:
+    """Return the first subnet of each zone, by the zone, in the order of the subnets."""
+    found: dict[str, Subnet] = {}
+    for subnet, zone in subnets:
+        found.setdefault(zone, subnet)
+    return found
+
+
 def spread(subnets: Sequence[tuple[Subnet, str]], first_zone: str | None, count: int) -> list[tuple[Subnet, str]]:
     """Return a subnet for each machine, as (subnet, zone): one zone after the other.
 
@@ -54,9 +62,7 @@ def spread(subnets: Sequence[tuple[Subnet, str]], first_zone: str | None, count:
     Raises:
         LookupError: no subnet is in that zone.
     """
-    by_zone: dict[str, Subnet] = {}
-    for subnet, zone in subnets:
-        by_zone.setdefault(zone, subnet)
+    by_zone = one_a_zone(subnets)
     zones = list(by_zone)
     if first_zone is not None and first_zone not in by_zone:
         raise LookupError(f"{first_zone} has no public subnet; these have one: {', '.join(zones)}")

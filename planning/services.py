@@ -5,10 +5,6 @@ from __future__ import annotations
 DATABASES = {"postgresql": "postgres", "mysql": "mysql"}
 """What RDS calls the engines."""
 
-DATABASE_VERSIONS = {"postgresql": "17", "mysql": "8.4"}
-CACHE_VERSIONS = {"valkey": "8.0", "redis": "7.1"}
-"""What is taken where the settings name no version."""
-
 _PARTS_OF_A_RELEASE = {"postgresql": 2, "mysql": 3}
 """Numbers of a version beyond which RDS has none (Amazon RDS User Guide, "Upgrading the engine version")."""
 

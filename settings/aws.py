@@ -230,6 +230,13 @@ class Database(Group):
         "when the database is made, and never later.",
     )
 
+    usual_versions: ClassVar[Mapping[str, str]] = {"postgresql": "17", "mysql": "8.4"}
+
+    @property
+    def wanted_version(self) -> str:
+        """The version that is asked for."""
+        return self.version or self.usual_versions[self.engine]
+
     @property
     def scheme(self) -> str:
         """How its URL begins."""
@@ -263,6 +270,13 @@ class Redis(Group):
         default="REDIS_URL", description="Variable that hands its URL to the application."
     )
 
+    usual_versions: ClassVar[Mapping[str, str]] = {"valkey": "8.0", "redis": "7.1"}
+
+    @property
+    def wanted_version(self) -> str:
+        """The version that is asked for."""
+        return self.version or self.usual_versions[self.engine]
+
 
 class Media(Group):
     """Where uploads are kept, for a server of kind aws."""
@@ -283,3 +297,6 @@ class Media(Group):
     keep_versions: Annotated[rules.Number, rules.within(1, 3650, "days")] = Field(
         default=30, description="Days for which what was overwritten or deleted can be had back."
     )
+
+    region_variable: ClassVar[str] = "AWS_DEFAULT_REGION"
+    """What boto3 reads, beside the name of the bucket."""

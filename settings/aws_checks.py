@@ -59,7 +59,6 @@ SEEN_AS_WELL = {"balancer": (200, 499), "health check": (200, 399)}
 (Amazon Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy")."""
 
 AMAZON = "amazon.com"
-REGION_VARIABLE = "AWS_DEFAULT_REGION"
 LAST_PORT = 65535
 DATA_MOUNT = "/data"
 """Where the data volume is mounted."""
@@ -354,9 +353,9 @@ def _cache(given: Given) -> Iterator[Problem]:
 
 def _region_variable(given: Given) -> Iterator[Problem]:
     for group in ("env", "secrets"):
-        if given.group("media").get("kind") == "s3" and REGION_VARIABLE in given.group(group):
+        if given.group("media").get("kind") == "s3" and Media.region_variable in given.group(group):
             rule = "must not be given, since media.kind s3 hands it to the application"
-            yield given.problem((group, REGION_VARIABLE), rule, "remove it")
+            yield given.problem((group, Media.region_variable), rule, "remove it")
 
 
 def _dumps(given: Given) -> Iterator[Problem]:
@@ -366,7 +365,7 @@ def _dumps(given: Given) -> Iterator[Problem]:
         return
     ubuntu = str(server.get("ubuntu", AwsServer.model_fields["ubuntu"].default))
     newest = NEWEST_DUMPED.get(ubuntu)
-    version = str(database.get("version", "17")).partition(".")[0]
+    version = str(database.get("version", Database.usual_versions["postgresql"])).partition(".")[0]
     if newest and database.get("engine", "postgresql") == "postgresql" and version.isdigit() and int(version) > newest:
         rule = f"must not be given with PostgreSQL {version}, which the client of Ubuntu {ubuntu} takes no dump of"
         fix = f'remove it, since RDS goes back to any minute by itself, or write database.version: "{newest}"'

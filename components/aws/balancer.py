@@ -10,7 +10,7 @@ import pulumi_aws as aws
 import rendering
 from components.aws.firewall import HTTP, HTTPS
 from components.aws.pause import pause
-from planning import records
+from planning import machines, records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Balancer(pulumi.ComponentResource):
             cloud.named("balancer", LONGEST_NAME),
             load_balancer_type="application",
             # One a zone is all that it takes.
-            subnets=list({zone: subnet for subnet, zone in reversed(server.network.public)}.values()),
+            subnets=list(machines.one_a_zone(server.network.public).values()),
             security_groups=[group.id] if group else [],
             ip_address_type="dualstack" if server.network.has_ipv6 else "ipv4",
             drop_invalid_header_fields=True,

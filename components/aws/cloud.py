@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from settings import AwsServer, Settings
 
 TAG = "flaskhost"
-TAGS = lookups.VolumeTags(*(f"{TAG}:{word}" for word in ("volume", "number", "restored", "image", "kept")))
+TAGS = lookups.Tags(*(f"{TAG}:{word}" for word in ("volume", "number", "restored", "kept", "image")))
 RANDOM_ENDING = 8
 """Characters that Pulumi puts behind a name, so that what replaces something can be there beside it."""
 
@@ -78,7 +78,7 @@ class Cloud:
 
 
 def _owner(settings: Settings) -> dict[str, str]:
-    """Return the tags that all has which is a stack's."""
+    """Return the tags that all has which is a stack's: project, stack, application."""
     return {
         f"{TAG}:project": pulumi.get_project(),
         f"{TAG}:stack": settings.stack,
@@ -88,9 +88,10 @@ def _owner(settings: Settings) -> dict[str, str]:
 
 def of(settings: Settings, server: AwsServer) -> Cloud:
     """Return where a stack is on AWS; end the program with all that is missing there, before anything is made."""
-    whose = f"{pulumi.get_project()}/{settings.stack}/{settings.app.name}"
+    owner = _owner(settings)
+    whose = "/".join(owner.values())
     try:
-        found = lookups.look(settings, server, whose, TAGS, _owner(settings))
+        found = lookups.look(settings, server, whose, TAGS, owner)
     except Missing as missing:
         stop(str(missing))
     except Exception as error:  # noqa: BLE001 - the SDK has no class of its own for what AWS says

@@ -43,12 +43,11 @@ class Database(pulumi.ComponentResource):
             opts=options,
         )
         database = rendering.database_name(cloud.settings)
-        version = wanted.version or services.DATABASE_VERSIONS[wanted.engine]
         operations, throughput = services.speed(wanted.storage)
         instance = aws.rds.Instance(
             name,
             engine=services.DATABASES[wanted.engine],
-            engine_version=version,
+            engine_version=wanted.wanted_version,
             instance_class=wanted.instance_class,
             allocated_storage=wanted.storage,
             max_allocated_storage=wanted.storage_limit if wanted.storage_limit > wanted.storage else None,
@@ -71,7 +70,7 @@ class Database(pulumi.ComponentResource):
             final_snapshot_identifier=None if purge else pulumi.Output.concat(subnets.name, "-final"),
             snapshot_identifier=wanted.restore_from,
             # An exact version is meant: AWS's own step beyond it would be taken back.
-            auto_minor_version_upgrade=not services.is_exact(wanted.engine, version),
+            auto_minor_version_upgrade=not services.is_exact(wanted.engine, wanted.wanted_version),
             # A newer one in the stack file is the intent.
             allow_major_version_upgrade=True,
             # What `up` says is done when it ends, and not in some night.

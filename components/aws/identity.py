@@ -20,11 +20,11 @@ class Identity(pulumi.ComponentResource):
 
     Attributes:
         profile: name of the instance profile that machines are started with.
-        rights: what has to be there before a machine starts: without it, its agent would sleep for a day.
+        right: what has to be there before a machine starts: without it, its agent would sleep for a day.
     """
 
     profile: pulumi.Output[str]
-    rights: list[pulumi.Resource]
+    right: pulumi.Resource
 
     def __init__(self, cloud: Cloud, opts: pulumi.ResourceOptions | None = None) -> None:
         """Make the role, with what every machine may do: Systems Manager, its own logs, its own metrics."""
@@ -37,7 +37,7 @@ class Identity(pulumi.ComponentResource):
         )
         trust = policies.trust("ec2.amazonaws.com")
         self._role = aws.iam.Role(name, assume_role_policy=trust, tags=cloud.tags("machines"), opts=options)
-        self.rights = [self.allow("machines", policies.machine(cloud.place, logs, f"flaskhost/{cloud.app}"))]
+        self.right = self.allow("machines", policies.machine(cloud.place, logs, f"flaskhost/{cloud.app}"))
         profile = aws.iam.InstanceProfile(name, role=self._role.name, tags=cloud.tags("machines"), opts=options)
         self.profile = profile.name
         self.register_outputs({"role": self._role.arn})

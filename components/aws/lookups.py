@@ -64,14 +64,14 @@ class Found:
     hosted_zone: str | None
 
 
-def look(settings: Settings, server: AwsServer, whose: str, tags: VolumeTags, owner: Mapping[str, str]) -> Found:
+def look(settings: Settings, server: AwsServer, whose: str, tags: Tags, owner: Mapping[str, str]) -> Found:
     """Ask AWS for everything.
 
     Args:
         settings: of the stack.
         server: the part of them that says which machines.
         whose: value of the tag by which the stack's data volumes are found.
-        tags: names of the tags of a data volume.
+        tags: names of the tags.
         owner: tags that all has which is the stack's.
 
     Raises:
@@ -201,25 +201,25 @@ def _hosted_zone(wanted: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class VolumeTags:
-    """Names of the tags of a data volume.
+class Tags:
+    """Names of the tags that are looked for on AWS.
 
     Attributes:
-        volume: whose volume it is.
-        number: which one of the stack's.
+        volume: whose data volume it is.
+        number: which one of the stack's that is.
         restored: the snapshot that it was made of by a setting.
-        image: of a machine: what makes it another one.
         kept: that another one has taken its place.
+        image: of a machine: what makes it another one.
     """
 
     volume: str
     number: str
     restored: str
-    image: str
     kept: str
+    image: str
 
 
-def _data(server: AwsServer, subnets: Subnets, whose: str, tags: VolumeTags) -> volumes.Plan:
+def _data(server: AwsServer, subnets: Subnets, whose: str, tags: Tags) -> volumes.Plan:
     """Return which volume the first machine shall have, by what is there."""
     zones = subnets.zones
     if server.zone is not None and server.zone not in zones:
@@ -261,7 +261,7 @@ def _data(server: AwsServer, subnets: Subnets, whose: str, tags: VolumeTags) -> 
     return plan
 
 
-def _volumes(whose: str, tags: VolumeTags) -> list[volumes.Volume]:
+def _volumes(whose: str, tags: Tags) -> list[volumes.Volume]:
     stack, _, app = whose.rpartition("/")
     filters = [
         aws.ebs.GetEbsVolumesFilterArgs(name="status", values=["creating", "available", "in-use"]),

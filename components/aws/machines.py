@@ -92,9 +92,7 @@ class Machines(pulumi.ComponentResource):
         options = pulumi.ResourceOptions(parent=self)
         instance = self._instance(1, place, plan)
         volume = volumes.DataVolume(cloud, plan, instance, options)
-        address = aws.ec2.Eip(
-            name, domain="vpc", tags=cloud.tags("machine-1"), opts=cloud.holds(self, pulumi.ResourceOptions())
-        )
+        address = aws.ec2.Eip(name, domain="vpc", tags=cloud.tags("machine-1"), opts=cloud.holds(self))
         reachable = aws.ec2.EipAssociation(
             name,
             instance_id=instance.id,
@@ -156,7 +154,7 @@ class Machines(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # It asks AWS and the Internet for things as soon as it runs.
-                depends_on=[*self._network.ways, *self._identity.rights],
+                depends_on=[*self._network.ways, self._identity.right],
                 # A newer image is no reason for another machine, and what a first boot reads is read by then.
                 ignore_changes=["userData", *([] if server.ami else ["ami"])],
                 # AWS could change the type of a machine that is stopped; a new one starts beside the old one. A further

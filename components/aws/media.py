@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-import rendering
 from components.aws.offer import Offer
 from planning import policies
 
@@ -91,7 +90,7 @@ class Media(pulumi.ComponentResource):
         if wanted.cors_origins:
             self._cors(name, bucket, wanted.cors_origins)
         usable = server.identity.allow("media", bucket.arn.apply(policies.bucket))
-        values = {wanted.variable: bucket.id, rendering.BUCKET_REGION: cloud.place.region}
+        values = {wanted.variable: bucket.id, wanted.region_variable: cloud.place.region}
         self.offer = Offer(values=values, after=(bucket, usable))
         self.register_outputs({"bucket": bucket.id})
 

@@ -36,7 +36,6 @@ class Redis(pulumi.ComponentResource):
         name = f"{cloud.app}-redis"
         super().__init__("flaskhost:data:Redis", cloud.app, None, opts)
         options = pulumi.ResourceOptions(parent=self)
-        version = wanted.version or services.CACHE_VERSIONS[wanted.engine]
         group = server.firewall.only_from_machines("redis", "Redis", PORT)
         subnets = aws.elasticache.SubnetGroup(
             name, subnet_ids=[subnet for subnet, _ in server.network.private], tags=cloud.tags("redis"), opts=options
@@ -45,8 +44,8 @@ class Redis(pulumi.ComponentResource):
             cloud.named("redis", LONGEST_NAME),
             description=f"{cloud.app} {cloud.stack}",
             engine=wanted.engine,
-            engine_version=version,
-            parameter_group_name=services.parameters(wanted.engine, version),
+            engine_version=wanted.wanted_version,
+            parameter_group_name=services.parameters(wanted.engine, wanted.wanted_version),
             node_type=wanted.node_type,
             num_cache_clusters=1 + wanted.replicas,
             automatic_failover_enabled=wanted.replicas > 0,

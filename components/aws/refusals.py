@@ -12,7 +12,7 @@ from planning import machines, services
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from components.aws.lookups import Subnets, VolumeTags
+    from components.aws.lookups import Subnets, Tags
     from planning import volumes
     from settings import AwsServer, Database
 
@@ -75,7 +75,7 @@ def instance_type(server: AwsServer, zones: Sequence[str]) -> None:
         )
 
 
-def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume], tags: VolumeTags) -> None:
+def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume], tags: Tags) -> None:
     """Refuse what would leave data behind, or go back to older data without a word.
 
     Raises:
@@ -100,7 +100,7 @@ def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume]
         )
 
 
-def _writer(volume: str, called: str, tags: VolumeTags) -> str | None:
+def _writer(volume: str, called: str, tags: Tags) -> str | None:
     """Return the machine that has a volume, if it is another one than the settings ask for by its image."""
     has_it = aws.ec2.GetInstancesFilterArgs(name="block-device-mapping.volume-id", values=[volume])
     is_it = aws.ec2.GetInstancesFilterArgs(name=f"tag:{tags.image}", values=[called])
@@ -124,7 +124,7 @@ def database_snapshot(database: Database, owner: Mapping[str, str]) -> None:
         f"{setting}.restore_from: must be a snapshot of RDS in this region (got {name!r}), and AWS knows none of that "
         "name: look it up in the console of RDS, Snapshots, or take the line out for an empty database",
     )
-    version = database.version or services.DATABASE_VERSIONS[database.engine]
+    version = database.wanted_version
     problems = []
     if services.DATABASES[database.engine] != found.engine:
         problems.append(

@@ -77,7 +77,7 @@ def makes_container(words: Sequence[str], environment: Mapping[str, str]) -> boo
     stack = meant(words, environment)
     if stack is None or not any(word in ("up", "update") for word in words):
         return False
-    return re.search(r"\bkind:\s*[\"']?local\b", _stack_file(stack)) is not None
+    return _has_kind(stack, "local")
 
 
 def needs_official_plugins(words: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -85,7 +85,12 @@ def needs_official_plugins(words: Sequence[str], environment: Mapping[str, str])
     stack = meant(words, environment)
     if stack is None or not any(word in ACTING for word in words) or "FLASKHOST_AWS_ACCOUNT" in environment:
         return False
-    return re.search(r"\bkind:\s*[\"']?(aws|existing)\b", _stack_file(stack)) is not None
+    return _has_kind(stack, "aws|existing")
+
+
+def _has_kind(stack: str, kinds: str) -> bool:
+    """Tell whether the server of a stack is of one of these kinds, which are a part of a pattern."""
+    return re.search(rf"\bkind:\s*[\"']?({kinds})\b", _stack_file(stack)) is not None
 
 
 def _is_open(stack: str) -> bool:

@@ -71,6 +71,11 @@ def _with_tags(things: list[Json], tags: Json | None) -> list[Json]:
     ]
 
 
+def _states(account: Account, kind: str) -> list[Json]:
+    """Return the outputs of all that there is of a kind, with their IDs."""
+    return [{**entry["state"], "id": entry["id"]} for entry in account.all(kind)]
+
+
 def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -157,14 +162,12 @@ def _vpcs(account: Account, arguments: Json, region: str) -> Json:
 
 
 def _groups(account: Account, arguments: Json, region: str) -> Json:
-    there = [{**entry["state"], "id": entry["id"]} for entry in account.all(SECURITY_GROUP)]
-    found = _with_tags(there, arguments.get("tags"))
+    found = _with_tags(_states(account, SECURITY_GROUP), arguments.get("tags"))
     return {"id": region, "ids": [one["id"] for one in found], "vpcIds": [one["vpcId"] for one in found]}
 
 
 def _instances(account: Account, arguments: Json, region: str) -> Json:
-    there = [{**entry["state"], "id": entry["id"]} for entry in account.all(INSTANCE)]
-    found = _with_tags(there, arguments.get("instanceTags"))
+    found = _with_tags(_states(account, INSTANCE), arguments.get("instanceTags"))
     states = arguments.get("instanceStateNames") or ["running"]
     found = [one for one in found if one.get("instanceState") in states]
     found = matching(
@@ -402,8 +405,7 @@ def _database_snapshot(account: Account, arguments: Json, _region: str) -> Json:
 
 
 def _databases(account: Account, arguments: Json, region: str) -> Json:
-    there = [{**entry["state"], "id": entry["id"]} for entry in account.all(DATABASE)]
-    found = _with_tags(there, arguments.get("tags"))
+    found = _with_tags(_states(account, DATABASE), arguments.get("tags"))
     return {
         "id": region,
         "instanceArns": [one["arn"] for one in found],
