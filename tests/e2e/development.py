@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +17,7 @@ import pytest
 from ops.development.__main__ import FOLDER
 from ops.setup import workplace
 from tests.e2e.host import until
+from tests.e2e.site import Site
 from tests.e2e.stack import TREE, Stack
 
 if TYPE_CHECKING:
@@ -47,14 +46,15 @@ class Folder:
         stack.configure(app={"source": {"folder": str(folder)}})
 
     def get(self, path: str = "/") -> tuple[int, str]:
-        """Ask the development server as a browser does; status 0 where nobody answers."""
+        """Ask the development server as a browser does; status 0 where nobody answers, or not to the end.
+
+        A server that takes a saved file starts anew, and may do so in the middle of an answer.
+        """
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-                return int(answer.status), answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            answer = Site(http_port=self.port, https_port=0).get(path, plain=True)
         except (OSError, http.client.HTTPException) as error:
-            return 0, str(error)
+            return 0, f"{type(error).__name__}: {error}"
+        return answer.status, answer.text
 
     def replace(self, name: str, old: str, new: str) -> float:
         """Edit a file; return when it was saved."""
