@@ -444,7 +444,8 @@ def entry(cloud: Cloud, one: Registered) -> tuple[Json, Json]:
 
 
 @functools.cache
-def _client(service: str) -> Any:
+def client(service: str) -> Any:
+    """Return what boto3 asks a service of AWS with."""
     return boto3.client(service, region_name=scenario.REGION)
 
 
@@ -455,13 +456,13 @@ def ask(operation: str, **parameters: Any) -> Json:
         Refused: AWS describes the parameters otherwise, in a way that boto3 does not look at.
     """
     service, _, name = operation.partition(".")
-    client = _client(service)
-    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[name]).input_shape
+    asked = client(service)
+    shape = asked.meta.service_model.operation_model(asked.meta.method_to_api_mapping[name]).input_shape
     validate.validate_parameters(parameters, shape)
     faults = list(_faults(shape, parameters))
     if faults:
         raise Refused("; ".join(faults))
-    answer: Json = getattr(client, name)(**parameters)
+    answer: Json = getattr(asked, name)(**parameters)
     return answer
 
 

@@ -12,6 +12,7 @@ from tests.components import cloud, replay
 from tests.components.replay import Replay, ask
 from tests.components.scenario import ON_AWS, SEVERAL
 from tests.plugins.aws import kinds
+from tests.unit import test_aws_deploy_policy as deploy_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,15 @@ NO_PARAMETER = {
     "validationRecordFqdns": "the provider compares them with the certificate's, as a test here does",
 }
 """Inputs that no call here takes: nearly all of them are the provider's, and AWS has no parameter for them then."""
+OTHERWISE_NAMED = {
+    "s3:PutBucketCors": "s3:PutBucketCORS",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+}
+"""Calls whose right has another name (Service Authorization Reference, "Actions defined by Amazon S3")."""
+NAMED_IN_THE_POLICY = [kinds.ROLE, kinds.PROFILE, kinds.LOGS, kinds.BUCKET]
+"""Whose rights end at a pattern of names."""
 
 
 @functools.cache
@@ -74,6 +84,30 @@ def test_every_input_reaches_aws_or_is_listed() -> None:
     every = [one for stack in STACKS for one in replay.registered(made(stack))]
     left = {name: one.name for one in every for name in replay.named(one.inputs) - replay.taken(one.kind)}
     assert left.keys() == NO_PARAMETER.keys(), left
+
+
+def right(call: replay.Call) -> str:
+    """Return the action of IAM that allows a call."""
+    service, _, name = call.operation.partition(".")
+    meta = replay.client(service).meta
+    action = f"{meta.service_model.signing_name}:{meta.method_to_api_mapping[name]}"
+    return OTHERWISE_NAMED.get(action, action)
+
+
+@pytest.mark.parametrize("kind", replay.CALLS)
+def test_the_ready_policy_allows_every_call(kind: str) -> None:
+    """Also the second and the third that a resource takes."""
+    assert {right(call) for call in replay.CALLS[kind]} <= set(deploy_policy.allowed())
+
+
+@pytest.mark.parametrize("kind", NAMED_IN_THE_POLICY)
+def test_the_patterns_of_the_ready_policy_take_in_the_names_of_a_stack(kind: str) -> None:
+    """A right that ends at other names than those that the components give is none."""
+    stack = made("several machines")
+    arns = [replay.entry(stack, one)[1]["arn"] for one in replay.registered(stack) if one.kind == kind]
+    assert arns
+    for action in map(right, replay.CALLS[kind]):
+        assert {arn for arn in arns if deploy_policy.allows(action, arn)} == set(arns), action
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 from pathlib import Path
@@ -87,6 +88,12 @@ def listed(value: Any) -> list[str]:
 def allowed() -> list[str]:
     """Return every action of the policy, as often as it is there."""
     return [action for statement in STATEMENTS for action in listed(statement["Action"])]
+
+
+def allows(action: str, arn: str) -> bool:
+    """Return whether a statement has the action for that resource, whatever its condition says."""
+    statements = [one for one in STATEMENTS if action in listed(one["Action"])]
+    return any(fnmatch.fnmatchcase(arn, pattern) for one in statements for pattern in listed(one["Resource"]))
 
 
 def made() -> set[str]:
