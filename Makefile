@@ -1,6 +1,6 @@
 # The words that a newcomer needs. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down dev dev-down history rollback recover drift dns tunnel test test-fast test-plugin lint bench docs lock
+.PHONY: help demo demo-down dev dev-down history rollback recover drift dns tunnel test test-fast test-host test-plugin lint bench docs lock
 
 SETUP := ops/setup/start
 RUN := $(SETUP) run
@@ -51,9 +51,13 @@ test: ## run every test, with a real engine and real servers
 	@$(SETUP) containers
 	@$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
+# Two at once: they keep a core busy each.
+test-fast: ## run the tests of the pure code and of the components, in half a minute
+	@$(RUN) python -m pytest -n 2 --dist loadgroup -m 'not slow' $(or $(PYTEST),tests/unit tests/components)
+
 # Four at once on any machine: they mostly wait for programs.
-test-fast: ## run the tests that need no server and take no seconds each
-	@$(RUN) python -m pytest -n 4 --dist loadgroup -m 'not e2e and not slow' $(or $(PYTEST),tests/unit tests/host tests/components)
+test-host: ## run the tests of what acts on a server, in a scratch folder with stand-ins for its programs, in a minute
+	@$(RUN) python -m pytest -n 4 tests/host $(PYTEST)
 
 test-plugin: ## compare a command plugin with what the project needs of it: PLUGIN=path; without it, the stand-in
 	@$(SETUP) all

@@ -16,7 +16,6 @@ from tests.plugins.aws.account import Account
 from tests.plugins.aws.kinds import EIP, INSTANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.plugins.aws.account import Json
@@ -108,11 +107,6 @@ class CloudStack(Stack):
     def reboot(self) -> None:
         """Restart the first machine as AWS does: address and disk stay."""
         containers.reboot(self.account, self.machines()[0]["id"])
-
-    def identities(self) -> Mapping[str, str]:
-        """Return the ID of each resource on AWS: another one means that it was made anew."""
-        found = self.export()["deployment"]["resources"]
-        return {one["urn"].rpartition("::")[2] + one["type"]: one["id"] for one in found if one["type"][:4] == "aws:"}
 
     def close(self) -> None:
         """Remove machines, disks and addresses."""

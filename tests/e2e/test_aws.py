@@ -113,30 +113,30 @@ def test_nothing_of_the_application_starts_without_its_disk(stack: CloudStack) -
 
 def test_a_release_and_the_way_back_are_as_on_any_server(stack: CloudStack) -> None:
     """Only the steps of the release run; nothing on AWS is touched."""
-    before = stack.identities()
+    before = stack.identities("aws:")
     stack.deploy(NEWER)
     assert stack.site_of().version() == "1.1.0"
     stack.deploy(GOOD)
     assert stack.site_of().version() == "1.0.0"
-    assert stack.identities() == before
+    assert stack.identities("aws:") == before
 
 
 @pytest.mark.skipif(not MAY_GROW, reason="the kernel grows a mounted file system for CAP_SYS_RESOURCE, missing here")
 def test_the_disk_grows_in_place(stack: CloudStack) -> None:
     """While the application serves; the machine stays."""
-    before = stack.identities()
+    before = stack.identities("aws:")
     stack.configure(server={"data_volume": 3})
     preview = stack.preview("--diff").text
     assert "+ size = 3" in preview
     stack.up()
     assert int(stack.host.run("df --output=size -BM /data | tail -n 1").strip("M")) > 2800
-    assert stack.identities() == before
+    assert stack.identities("aws:") == before
     assert stack.site_of().version() == "1.0.0"
 
 
 def test_a_wrong_image_costs_nothing(stack: CloudStack) -> None:
     """AWS refuses it, the machine that is there serves on, and the earlier value is no change at all."""
-    before = stack.identities()
+    before = stack.identities("aws:")
     stack.configure(server={"ami": "ami-00000000000000000"})
     failed = stack.up(check=False)
     assert not failed.succeeded
@@ -144,7 +144,7 @@ def test_a_wrong_image_costs_nothing(stack: CloudStack) -> None:
     assert stack.site_of().version() == "1.0.0"
     stack.configure(server={"ami": None})
     assert re.search(r"Resources:\s+\d+ unchanged\n", stack.up().text)
-    assert stack.identities() == before
+    assert stack.identities("aws:") == before
 
 
 @pytest.mark.parametrize("change", [{"instance_type": "m7g.medium"}, {"rebuild": "2026-12"}])
@@ -176,7 +176,7 @@ def test_a_rebuild_brings_other_keys(stack: CloudStack) -> None:
 
 def test_the_earlier_file_brings_the_earlier_machine_back(stack: CloudStack) -> None:
     """After a machine that never came to serve: it had taken disk and address, and the old one was stopped for it."""
-    before, keys = stack.machines()[0]["id"], stack.identities()["guestbook-2027-01-loginaws:ec2/keyPair:KeyPair"]
+    before, keys = stack.machines()[0]["id"], stack.identities("aws:ec2/keyPair")
     stack.configure(server={"rebuild": "in-vain"}, app={"packages": ["no-such-package"]})
     failed = stack.up(check=False)
     assert not failed.succeeded
@@ -186,7 +186,7 @@ def test_the_earlier_file_brings_the_earlier_machine_back(stack: CloudStack) -> 
     stack.up()
     assert [one["id"] for one in stack.machines()] == [before]
     assert stack.site_of().version() == "1.0.0"
-    assert stack.identities()["guestbook-2027-01-loginaws:ec2/keyPair:KeyPair"] == keys
+    assert stack.identities("aws:ec2/keyPair") == keys
     assert re.search(r"Resources:\s+\d+ unchanged\n", stack.up().text)
 
 

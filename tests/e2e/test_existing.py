@@ -61,12 +61,6 @@ config:
     )
 
 
-def resources(stack: Stack) -> dict[str, str]:
-    """Return the identity of each resource in the state: another one means that it was made anew."""
-    found = stack.export()["deployment"]["resources"]
-    return {one["urn"]: one["id"] for one in found if "id" in one and "providers:" not in one["type"]}
-
-
 def test_ten_lines_are_enough_for_a_server_that_is_there(stack: Stack) -> None:
     """A newcomer writes where, what and with which key, and `up` makes the server serve it over HTTPS."""
     assert len(stack.file.read_text().splitlines()) <= MOST_LINES
@@ -85,11 +79,11 @@ def test_another_up_connects_to_nobody(stack: Stack) -> None:
 
 def test_another_address_and_ssh_port_of_the_same_machine_replace_nothing(stack: Stack, machine: Machine) -> None:
     """The host key says which machine it is: every resource stays, and so does the process that serves."""
-    before, running = resources(stack), machine.host.unit("tiny-gunicorn@blue.service", "MainPID")
+    before, running = stack.identities("command:"), machine.host.unit("tiny-gunicorn@blue.service", "MainPID")
     stack.configure(server={"address": "localhost", "port": machine.further_ports[OTHER_SSH_PORT]})
     machine.host.run("printf 'Port 2222\\n' > /etc/ssh/sshd_config.d/ports.conf && systemctl reload ssh")
     stack.up()
-    assert resources(stack) == before
+    assert stack.identities("command:") == before
     assert machine.host.unit("tiny-gunicorn@blue.service", "MainPID") == running
     assert stack.outputs()["url"] == "https://localhost/"
 

@@ -108,15 +108,13 @@ def way(server_image: str, machine: Machine) -> Iterator[Way]:
 
 def test_a_server_is_reached_through_a_bastion(stack: Stack, way: Way) -> None:
     """With a user and a key of its own there, and both host keys pinned; it is the same machine, so nothing is new."""
-    before = stack.export()["deployment"]["resources"]
+    before = stack.identities("command:remote:Command")
     stack.encrypt("credentials.bastion_key", way.key)
     stack.configure(server=way.settings)
     stack.deploy(GOOD)
     assert stack.site.version() == "1.0.0"
     assert "Accepted publickey for jump" in way.bastion.host.run("journalctl -q -u ssh -o cat")
-    after = stack.export()["deployment"]["resources"]
-    kept = [one["id"] for one in after if one.get("type") == "command:remote:Command"]
-    assert kept == [one["id"] for one in before if one.get("type") == "command:remote:Command"]
+    assert stack.identities("command:remote:Command") == before
 
 
 def test_a_bastion_with_another_key_is_not_used(stack: Stack, way: Way, machine: Machine) -> None:

@@ -121,6 +121,7 @@ def test_every_setting_that_holds_text_is_tried() -> None:
     assert not {"app.keep", "web", "server.ssh_port"} & set(TEXTUAL)
 
 
+@pytest.mark.slow
 @hypothesis_settings(deadline=None, max_examples=400)
 @given(drawn=configurations())
 def test_hostile_text_is_kept_exactly_or_refused(drawn: tuple[dict[str, Any], str]) -> None:
@@ -136,6 +137,7 @@ def test_hostile_text_is_kept_exactly_or_refused(drawn: tuple[dict[str, Any], st
     assert [line for line in lines if not line.isprintable() or len(line) > 700] == []
 
 
+@pytest.mark.slow
 @hypothesis_settings(deadline=None, max_examples=300)
 @given(values=st.lists(TEXT, min_size=1, max_size=4), hidden=st.booleans())
 @example(values=['x\nend\n\nfile env\n    B="x"\n', "a\\", '"', " \t x "], hidden=False)
@@ -153,6 +155,7 @@ def test_values_of_the_environment_are_kept_exactly(values: list[str], *, hidden
     means_what_it_says(settings.load(config, stack="prod"))
 
 
+@pytest.mark.slow
 @hypothesis_settings(deadline=None, max_examples=200)
 @given(text=TEXT)
 @example(text="'''\"\\")
@@ -167,6 +170,7 @@ def test_settings_of_gunicorn_are_kept_exactly_or_refused(text: str) -> None:
             settings.load(config, stack="prod")
 
 
+@pytest.mark.slow
 @hypothesis_settings(deadline=None, max_examples=200)
 @given(text=TEXT)
 @example(text="""echo "a" 'b' $HOME ${HOME} $$ $(id) `id` 100%% %i %N \\ \\n ; # \t é""")
