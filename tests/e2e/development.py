@@ -64,7 +64,7 @@ class Folder:
         file.write_text(text.replace(old, new, 1))
         return time.monotonic()
 
-    def answers(self, words: str, path: str = "/", *, status: int = 200, seconds: float = 10) -> float:
+    def answers(self, words: str, path: str = "/", *, status: int = 200) -> float:
         """Wait until a page has these words; return when."""
         last = (0, "")
 
@@ -74,9 +74,9 @@ class Folder:
             return last[0] == status and words in last[1]
 
         try:
-            until(holds, words, seconds, pause=0.02)
-        except AssertionError:
-            pytest.fail(f"not within {seconds:g} s: {words!r}; last seen: {last[0]} {last[1][:500]}")
+            until(holds, words, pause=0.02)
+        except AssertionError as late:
+            pytest.fail(f"{late}; last seen: {last[0]} {last[1][:500]}")
         return time.monotonic()
 
 

@@ -75,7 +75,9 @@ class Visitors(Beside):
         """Send a second's more, so that the end of what happened is seen, and wait for the answers."""
         if kind is None:
             time.sleep(1)
+        to_the_end = self._thread.is_alive()
         super().__exit__(kind, error, trace)
+        assert kind or (to_the_end and self.visits), "the load ended before what it was to see"
 
     def wait_for_one(self) -> None:
         """Wait until one more visitor has been answered, well or badly."""

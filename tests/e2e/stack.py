@@ -54,6 +54,10 @@ class Run:
         return f"pulumi {' '.join(self.words)}: status {self.status} after {self.seconds:.1f} s\n{self.text}"
 
 
+MOST_OUTPUT = 1024 * 1024
+"""Bytes of a command's output that are looked at while it runs."""
+
+
 class Running:
     """A command of Pulumi at work, in a process group of its own, with its output in a file."""
 
@@ -75,6 +79,11 @@ class Running:
     def runs(self) -> bool:
         """Tell whether it is still at work."""
         return self._process.poll() is None
+
+    def says(self, words: str) -> None:
+        """Wait until it has said something."""
+        # Not by the file's own position, where the command goes on to write.
+        until(lambda: words in os.pread(self._output.fileno(), MOST_OUTPUT, 0).decode(errors="replace"), words)
 
     def wait(self, seconds: float = UP_SECONDS) -> Run:
         """Wait for its end."""

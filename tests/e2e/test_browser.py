@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+expect.set_options(timeout=60_000)
 
 FLAGS = [
     "--headless=new",

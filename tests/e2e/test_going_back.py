@@ -179,7 +179,7 @@ def test_a_kill_during_the_watch_leaves_the_new_release_to_the_next_up(stack: St
         assert host.unit(service(old), "ActiveState")["ActiveState"] == "active"
         stack.up()
     assert visitors.failed == []
-    assert host.unit(service(old), "ActiveState")["ActiveState"] == "inactive"
+    host.wait_for(f"test $(systemctl show -p ActiveState --value {service(old)}) = inactive")
     assert stack.site.version() == "1.1.0"
 
 

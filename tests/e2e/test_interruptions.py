@@ -63,6 +63,8 @@ def test_a_power_failure_leaves_a_release_that_serves(stack: Stack, moment: str)
     was = host.slot()
     hold_requests_back(host, was)
     stack.configure(app={"version": NEWER})
+    # The log of a release stays until the next one begins.
+    host.run(f"rm -f /run/flaskhost/{APP}/release-*.log")
     running = stack.begin_up()
     host.wait_for(f"was={was}; {moment}")
     host.lose_power()
@@ -134,4 +136,5 @@ def test_a_verb_that_is_killed_leaves_the_old_release_serving(stack: Stack, time
     assert version_of(stack) == "1.0.0"
     again = stack.up()
     assert version_of(stack) == "1.1.0"
-    assert killed.seconds + again.seconds < 60
+    # Of a lock that nobody holds it would be ten minutes.
+    assert killed.seconds + again.seconds < 300

@@ -115,13 +115,13 @@ def test_the_log_of_a_release_has_the_output_of_its_commands(serving: Serving) -
             id="release command",
         ),
         pytest.param(
-            {"on_release": "echo begun; sleep 30", "on_release_timeout": 1},
-            ("did not end within 1 s (flaskhost:app.on_release_timeout)", "begun"),
+            {"on_release": "echo begun; sleep 30", "on_release_timeout": 3},
+            ("did not end within 3 s (flaskhost:app.on_release_timeout)", "begun"),
             id="slow release command",
         ),
         pytest.param(
-            {"build": "echo begun; sleep 30", "build_timeout": 1},
-            ("did not end within 1 s (flaskhost:app.build_timeout)", "begun"),
+            {"build": "echo begun; sleep 30", "build_timeout": 3},
+            ("did not end within 3 s (flaskhost:app.build_timeout)", "begun"),
             id="slow build",
         ),
     ],

@@ -25,8 +25,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 COMMENT = "  # Ask Ada before you change these.\n"
 BEHIND = "# the release of the summer"
 SECRETS = {"first": "canary-of-the-first-4f1c", "second": 'canary "of" the\nsecond $4f1c\n'}
-SLOW = 8.75
-"""Seconds that a build takes in these tests; a number of its own, so that it is told from others' on this machine."""
+SLOW, HELD = 8.75, 240.75
+"""Seconds that a build takes in these tests, and one that is ended when everything was seen; numbers of their own, so
+that they are told from others' on this machine."""
 
 
 @dataclass
@@ -227,9 +228,9 @@ def test_what_a_killed_up_has_switched_to_is_gone_back_from(deployed: Deployed) 
 def test_an_engine_at_work_keeps_its_lock_and_a_killed_one_is_cleared_away(deployed: Deployed) -> None:
     """A second `up` and `recover` are refused; after kill -9 it says what was left, clears it, and `up` converges."""
     stack, host = deployed.stack, deployed.stack.host
-    stack.configure(app={"build": f"sleep {SLOW}"})
+    stack.configure(app={"build": f"sleep {HELD} || true"})
     running = stack.begin_up()
-    host.wait_for(f"pgrep --full 'sleep {SLOW}$'")
+    host.wait_for(f"pgrep --full 'sleep {HELD}$'")
     second = stack.up(check=False)
     assert "the stack is currently locked by 1 lock(s)" in second.text
     assert "which is at work\n  Next: wait for its end" in second.text
@@ -245,6 +246,9 @@ def test_an_engine_at_work_keeps_its_lock_and_a_killed_one_is_cleared_away(deplo
     assert ": release. It goes on by itself, and the next up follows it" in cleared
     assert "cleared: the lock\ncleared: the pending operations\n" in cleared
     assert "pending_operations" not in stack.export()["deployment"]
-    assert "is running already: following it" in stack.up().text
+    again = stack.begin_up()
+    again.says("is running already: following it")
+    host.run(f"pkill --full 'sleep {HELD}$'")
+    assert again.wait().succeeded
     assert deployed.served() == like("second")
     assert "there is nothing to clear" in deployed.ops("recover").stdout

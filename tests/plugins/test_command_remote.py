@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -194,11 +195,20 @@ def test_a_signal_is_named(plugin: Plugin, obedient: ObedientHost) -> None:
     assert refusal(plugin, obedient, "kill -TERM $$").startswith("Process exited with status 143 from signal TERM: ")
 
 
-def test_a_connection_that_breaks_is_a_failure(plugin: Plugin, obedient: ObedientHost) -> None:
+def test_a_connection_that_breaks_is_a_failure(plugin: Plugin, obedient: ObedientHost, tmp_path: Path) -> None:
     """Whether the command has ended is not known then, and the message says so."""
-    threading.Timer(1, obedient.close).start()
-    assert refusal(plugin, obedient, "echo begun; sleep 3") == (
-        'wait: remote command exited without exit status or exit signal: running "echo begun; sleep 3":\nbegun\n'
+    begun = tmp_path / "begun"
+
+    def break_it() -> None:
+        while not begun.exists():
+            time.sleep(0.1)
+        time.sleep(1)
+        obedient.close()
+
+    threading.Thread(target=break_it, daemon=True).start()
+    command = f"echo begun; touch {begun}; sleep 3"
+    assert refusal(plugin, obedient, command) == (
+        f'wait: remote command exited without exit status or exit signal: running "{command}":\nbegun\n'
     )
 
 
@@ -225,12 +235,10 @@ def test_a_cancellation_does_not_end_a_command(start_plugin: Callable[..., Plugi
 def test_commands_run_side_by_side(plugin: Plugin, host: Host) -> None:
     """The engine decides how many."""
     started = time.monotonic()
-    threads = [threading.Thread(target=run, args=(plugin, host, "sleep 1")) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert time.monotonic() - started < 5
+    with ThreadPoolExecutor(6) as six:
+        done = list(six.map(lambda number: run(plugin, host, f"sleep 2; echo {number}")["stdout"], range(6)))
+    assert done == [str(number) for number in range(6)]
+    assert time.monotonic() - started < 6 * 2
 
 
 def a_line_of(size: int) -> str:
