@@ -48,7 +48,7 @@ class Server:
         """Lay out what a fresh Debian has."""
         self.root = root
         # How long a health check waits: a moment instead of a minute, or a test of a failure would take that long.
-        self.patience_seconds = 0.5
+        self.patience_seconds = 1.0
         self.fakes = root / "fakes"
         fakes.install(self.fakes)
         for name in (
