@@ -53,7 +53,7 @@ test: ## run every test, with a real engine and real servers
 
 # Two at once, since they keep a core busy each; neighbours stay together, as they share what was made.
 test-fast: ## run the tests of the pure code and of the components, in half a minute
-	@$(RUN) python -m pytest -n 2 --dist worksteal -m 'not slow' $(or $(PYTEST),tests/unit tests/components)
+	@$(RUN) python -m pytest -n 2 --dist worksteal -m 'not e2e and not slow' $(or $(PYTEST),tests/unit tests/components)
 
 # Four at once on any machine: they mostly wait for programs.
 test-host: ## run the tests of what acts on a server, in a scratch folder with stand-ins for its programs, in a minute
