@@ -108,8 +108,8 @@ def made(name: str) -> tuple[Registered, ...]:
     return tuple(cloud.deployed(account, **STACKS[name])[0].every)
 
 
-# Each process makes a stack once, so the tests of one stay together.
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in STACKS])
+# Of the module, so that the tests of one stack come together, and most of them to the process that has made it.
+@pytest.fixture(scope="module", params=STACKS)
 def stack(request: pytest.FixtureRequest) -> str:
     """Return each stack."""
     return str(request.param)
