@@ -444,9 +444,15 @@ def entry(cloud: Cloud, one: Registered) -> tuple[Json, Json]:
 
 
 @functools.cache
-def client(service: str) -> Any:
-    """Return what boto3 asks a service of AWS with."""
+def _client(service: str) -> Any:
     return boto3.client(service, region_name=scenario.REGION)
+
+
+def described(operation: str) -> Any:
+    """Return AWS's description of an operation such as ec2.describe_volumes, as botocore has it."""
+    service, _, name = operation.partition(".")
+    meta = _client(service).meta
+    return meta.service_model.operation_model(meta.method_to_api_mapping[name])
 
 
 def ask(operation: str, **parameters: Any) -> Json:
@@ -455,14 +461,13 @@ def ask(operation: str, **parameters: Any) -> Json:
     Raises:
         Refused: AWS describes the parameters otherwise, in a way that boto3 does not look at.
     """
-    service, _, name = operation.partition(".")
-    asked = client(service)
-    shape = asked.meta.service_model.operation_model(asked.meta.method_to_api_mapping[name]).input_shape
+    shape = described(operation).input_shape
     validate.validate_parameters(parameters, shape)
     faults = list(_faults(shape, parameters))
     if faults:
         raise Refused("; ".join(faults))
-    answer: Json = getattr(asked, name)(**parameters)
+    service, _, name = operation.partition(".")
+    answer: Json = getattr(_client(service), name)(**parameters)
     return answer
 
 

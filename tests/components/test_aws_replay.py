@@ -17,8 +17,7 @@ from tests.unit import test_aws_deploy_policy as deploy_policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Each process would make every stack anew.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replay")]
+pytestmark = pytest.mark.slow
 
 STACKS: dict[str, dict[str, Any]] = {"one machine": ON_AWS, "several machines": SEVERAL}
 NOT_IMPLEMENTED = {
@@ -88,9 +87,8 @@ def test_every_input_reaches_aws_or_is_listed() -> None:
 
 def right(call: replay.Call) -> str:
     """Return the action of IAM that allows a call."""
-    service, _, name = call.operation.partition(".")
-    meta = replay.client(service).meta
-    action = f"{meta.service_model.signing_name}:{meta.method_to_api_mapping[name]}"
+    described = replay.described(call.operation)
+    action = f"{described.service_model.signing_name}:{described.name}"
     return OTHERWISE_NAMED.get(action, action)
 
 

@@ -244,10 +244,9 @@ class Stack:
         return dict(json.loads(self.pulumi("stack", "export", "--stack", self.name, *words).text))
 
     def identities(self, kind: str) -> dict[str, str]:
-        """Return the ID of each resource whose type begins so: another one means that it was made anew."""
+        """Return the ID of each resource whose type begins so, by its URN: another one means that it was made anew."""
         found = self.export()["deployment"]["resources"]
-        names = {f"{one['type']} {one['urn'].rpartition('::')[2]}": one for one in found}
-        return {name: one["id"] for name, one in names.items() if name.startswith(kind)}
+        return {one["urn"]: one["id"] for one in found if one["type"].startswith(kind)}
 
     def on_disk(self) -> str:
         """Return all that the backend keeps in files: state, its copies, and the history."""

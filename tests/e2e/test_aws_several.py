@@ -135,8 +135,8 @@ class Moments(Beside):
 
     def _go(self) -> None:
         while not self._ended.wait(0.2):
-            open_ = {name: is_so for name, is_so in self._holds.items() if name not in self._seen}
-            self._seen |= {name: time.monotonic() for name, is_so in open_.items() if is_so()}
+            awaited = {name: is_so for name, is_so in self._holds.items() if name not in self._seen}
+            self._seen |= {name: time.monotonic() for name, is_so in awaited.items() if is_so()}
 
 
 def leads_to_a_balancer(stack: CloudStack) -> bool:

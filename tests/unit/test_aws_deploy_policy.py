@@ -90,10 +90,14 @@ def allowed() -> list[str]:
     return [action for statement in STATEMENTS for action in listed(statement["Action"])]
 
 
+def having(action: str) -> list[dict[str, Any]]:
+    """Return the statements that have an action."""
+    return [statement for statement in STATEMENTS if action in listed(statement["Action"])]
+
+
 def allows(action: str, arn: str) -> bool:
     """Return whether a statement has the action for that resource, whatever its condition says."""
-    statements = [one for one in STATEMENTS if action in listed(one["Action"])]
-    return any(fnmatch.fnmatchcase(arn, pattern) for one in statements for pattern in listed(one["Resource"]))
+    return any(fnmatch.fnmatchcase(arn, pattern) for one in having(action) for pattern in listed(one["Resource"]))
 
 
 def made() -> set[str]:
@@ -151,11 +155,11 @@ def test_roles_are_those_of_the_components_alone() -> None:
 
 def test_a_role_is_handed_only_to_machines_and_to_the_service_of_snapshots() -> None:
     """And the services that need a role of their own are named."""
-    passing = [one for one in STATEMENTS if "iam:PassRole" in listed(one["Action"])]
+    passing = having("iam:PassRole")
     assert [one["Condition"]["StringEquals"]["iam:PassedToService"] for one in passing] == [
         ["ec2.amazonaws.com", "dlm.amazonaws.com"]
     ]
-    linked = [one for one in STATEMENTS if "iam:CreateServiceLinkedRole" in listed(one["Action"])]
+    linked = having("iam:CreateServiceLinkedRole")
     assert [one["Condition"]["StringEquals"]["iam:AWSServiceName"] for one in linked] == [
         ["elasticache.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com"]
     ]
@@ -171,7 +175,6 @@ def test_machines_and_disks_of_others_cannot_be_removed() -> None:
     """What can have tags is removed by its tag of ours only."""
     ends = ("ec2:TerminateInstances", "ec2:StopInstances", "ec2:DeleteVolume", "ec2:DeleteSnapshot", "ec2:DeleteVpc")
     for end in ends:
-        statements = [one for one in STATEMENTS if end in listed(one["Action"])]
-        assert [one["Condition"]["StringEquals"] for one in statements] == [
+        assert [one["Condition"]["StringEquals"] for one in having(end)] == [
             {"aws:ResourceTag/flaskhost:project": "flaskhost"}
         ]
