@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e import prepared
-from tests.e2e.host import APP, HOME
+from tests.e2e.host import APP, HOME, service
 from tests.e2e.load import Visitors
 from tests.e2e.machine import Machine
 from tests.e2e.stack import BROKEN, GOOD, NEWER, Stack
@@ -96,6 +96,19 @@ def test_the_development_modes_sync_takes_a_change(stack: Stack) -> None:
     # It has told the unit of this name to restart, and that is the real one: wait for the end of it.
     stack.host.run(f"systemctl restart {APP}")
     stack.site.wait_until_healthy(30)
+
+
+def test_a_restart_is_carried_out_whatever_the_one_before_has_come_to(stack: Stack) -> None:
+    """Also in the moment in which Gunicorn still starts, and as often as somebody asks for it."""
+    served = service(stack.host.slot())
+    for _ in range(6):
+        stack.host.run(f"systemctl restart --no-block {APP}")
+        stack.host.wait_for(f"systemctl show -p ActiveState --value {served} | grep -qx activating", pause=0)
+        begun = stack.host.unit(served, "MainPID")["MainPID"]
+        stack.host.run(f"systemctl restart {APP}")
+        stack.site.wait_until_healthy(30)
+        assert stack.host.unit(served, "MainPID")["MainPID"] != begun
+    assert stack.host.run("systemctl list-units --failed --no-legend") == ""
 
 
 def test_a_release_loses_no_request(stack: Stack) -> None:

@@ -256,6 +256,16 @@ def test_the_umbrella_starts_processes_and_timers_of_the_active_slot(ready: Serv
     assert running(ready) == of("green")
 
 
+def test_the_umbrella_starts_anew_a_slot_that_has_lost_its_socket(ready: Server) -> None:
+    """Promise: what a restart of the umbrella has passed over, since it was still starting, is restarted after all."""
+    ready.release("v1")
+    (ready.fakes / "active/guestbook-gunicorn@blue.socket").unlink()
+    ready.set("facts/guestbook-gunicorn@blue.service", "ActiveState=activating\n")
+    ready.acted()
+    umbrella.start("guestbook")
+    assert ready.acted() == ["systemctl restart --no-block guestbook-gunicorn@blue.service"]
+
+
 def test_a_schedule_that_systemd_does_not_take_ends_prepare_before_anything_is_built(ready: Server) -> None:
     """Promise: the message has the setting, its value and systemd's own words."""
     ready.set("calendar-fails")
