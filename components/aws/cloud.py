@@ -11,6 +11,7 @@ import pulumi
 from components.aws import lookups
 from components.aws.asking import Missing
 from components.configuration import stop
+from planning.tags import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from planning.policies import Place
     from settings import AwsServer, Settings
 
-TAG = "flaskhost"
-TAGS = lookups.Tags(*(f"{TAG}:{word}" for word in ("volume", "number", "restored", "kept", "image")))
 RANDOM_ENDING = 8
 """Characters that Pulumi puts behind a name, so that what replaces something can be there beside it."""
 
@@ -31,13 +30,13 @@ class Cloud:
     Attributes:
         settings: of the stack.
         server: the part of them that says which machines.
-        whose: value of the tags by which AWS finds what is this stack's.
+        owner: by which AWS finds what is this stack's.
         found: what is there on AWS already.
     """
 
     settings: Settings
     server: AwsServer
-    whose: str
+    owner: Owner
     found: lookups.Found
 
     @property
@@ -67,7 +66,7 @@ class Cloud:
 
     def tags(self, name: str, further: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the tags of a resource; its name is what the console shows."""
-        named = {"Name": f"{self.app}-{self.stack}-{name}", **_owner(self.settings)}
+        named = {"Name": f"{self.app}-{self.stack}-{name}", **self.owner.tags}
         return {**named, **self.server.tags, **(further or {})}
 
     def holds(self, parent: pulumi.Resource, options: pulumi.ResourceOptions | None = None) -> pulumi.ResourceOptions:
@@ -77,21 +76,11 @@ class Cloud:
         return options
 
 
-def _owner(settings: Settings) -> dict[str, str]:
-    """Return the tags that all has which is a stack's: project, stack, application."""
-    return {
-        f"{TAG}:project": pulumi.get_project(),
-        f"{TAG}:stack": settings.stack,
-        f"{TAG}:app": settings.app.name,
-    }
-
-
 def of(settings: Settings, server: AwsServer) -> Cloud:
     """Return where a stack is on AWS; end the program with all that is missing there, before anything is made."""
-    owner = _owner(settings)
-    whose = "/".join(owner.values())
+    owner = Owner(pulumi.get_project(), settings.stack, settings.app.name)
     try:
-        found = lookups.look(settings, server, whose, TAGS, owner)
+        found = lookups.look(settings, server, owner)
     except Missing as missing:
         stop(str(missing))
     except Exception as error:  # noqa: BLE001 - the SDK has no class of its own for what AWS says
@@ -101,4 +90,4 @@ def of(settings: Settings, server: AwsServer) -> Cloud:
             "get-caller-identity` says as whom), whether aws:region is a region of your account, and at the rights in "
             "docs/aws-deploy-policy.json; nothing was made"
         )
-    return Cloud(settings=settings, server=server, whose=whose, found=found)
+    return Cloud(settings=settings, server=server, owner=owner, found=found)

@@ -14,12 +14,13 @@ import pulumi_aws as aws
 
 from components.aws import refusals
 from components.aws.asking import Answer, Missing, asked
-from planning import machines, volumes
+from planning import machines, tags, volumes
 from planning.policies import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from planning.tags import Owner
     from settings import AwsServer, Settings
 
 
@@ -64,15 +65,13 @@ class Found:
     hosted_zone: str | None
 
 
-def look(settings: Settings, server: AwsServer, whose: str, tags: Tags, owner: Mapping[str, str]) -> Found:
+def look(settings: Settings, server: AwsServer, owner: Owner) -> Found:
     """Ask AWS for everything.
 
     Args:
         settings: of the stack.
         server: the part of them that says which machines.
-        whose: value of the tag by which the stack's data volumes are found.
-        tags: names of the tags.
-        owner: tags that all has which is the stack's.
+        owner: whose the stack's resources are.
 
     Raises:
         Missing: with a line for each thing that is missing or contradicts the settings.
@@ -97,7 +96,7 @@ def look(settings: Settings, server: AwsServer, whose: str, tags: Tags, owner: M
     zone = attempt(lambda: _hosted_zone(settings.dns.zone or "")) if settings.dns.kind == "route53" else None
     if subnets:
         attempt(lambda: refusals.another_network(server, subnets, owner))
-    data = attempt(lambda: _data(server, subnets, whose, tags)) if subnets else None
+    data = attempt(lambda: _data(server, subnets, owner)) if subnets else None
     if settings.database.kind == "rds" and settings.database.restore_from:
         attempt(lambda: refusals.database_snapshot(settings.database, owner))
     if problems or subnets is None or image is None or data is None:
@@ -200,26 +199,7 @@ def _hosted_zone(wanted: str) -> str:
     return str(found.zone_id)
 
 
-@dataclasses.dataclass(frozen=True)
-class Tags:
-    """Names of the tags that are looked for on AWS.
-
-    Attributes:
-        volume: whose data volume it is.
-        number: which one of the stack's that is.
-        restored: the snapshot that it was made of by a setting.
-        kept: that another one has taken its place.
-        image: of a machine: what makes it another one.
-    """
-
-    volume: str
-    number: str
-    restored: str
-    kept: str
-    image: str
-
-
-def _data(server: AwsServer, subnets: Subnets, whose: str, tags: Tags) -> volumes.Plan:
+def _data(server: AwsServer, subnets: Subnets, owner: Owner) -> volumes.Plan:
     """Return which volume the first machine shall have, by what is there."""
     zones = subnets.zones
     if server.zone is not None and server.zone not in zones:
@@ -227,18 +207,18 @@ def _data(server: AwsServer, subnets: Subnets, whose: str, tags: Tags) -> volume
             f"flaskhost:server.zone: must be a zone with a public subnet of the network (got {server.zone!r}): write "
             f"one of {', '.join(zones)}, or have a subnet there"
         )
-    there = _volumes(whose, tags)
+    there = _volumes(owner)
     numbers = [one.number for one in there]
     double = [one.id for one in there if numbers.count(one.number) > 1]
     if double:
         raise Missing(
-            f"the data volumes {', '.join(double)} have one number in the tag {tags.number}: remove the tag "
-            f"{tags.volume} from the one that this stack does not use"
+            f"the data volumes {', '.join(double)} have one number in the tag {tags.NUMBER}: remove the tag "
+            f"{tags.VOLUME} from the one that this stack does not use"
         )
     plan = volumes.plan(
         there, zone=server.zone, usual=zones[0], size=server.data_volume, restore_from=server.restore_from
     )
-    refusals.risky(server, plan, there, tags)
+    refusals.risky(server, plan, there)
     if plan.used.zone not in zones:
         raise Missing(
             f"flaskhost:server.network: has no public subnet in {plan.used.zone}, where the data volume is: write "
@@ -261,24 +241,23 @@ def _data(server: AwsServer, subnets: Subnets, whose: str, tags: Tags) -> volume
     return plan
 
 
-def _volumes(whose: str, tags: Tags) -> list[volumes.Volume]:
-    stack, _, app = whose.rpartition("/")
+def _volumes(owner: Owner) -> list[volumes.Volume]:
     filters = [
         aws.ebs.GetEbsVolumesFilterArgs(name="status", values=["creating", "available", "in-use"]),
-        aws.ebs.GetEbsVolumesFilterArgs(name=f"tag:{tags.volume}", values=[f"{stack}/*"]),
+        aws.ebs.GetEbsVolumesFilterArgs(name=f"tag:{tags.VOLUME}", values=[owner.any_app]),
     ]
     found = []
     for volume in aws.ebs.get_ebs_volumes(filters=filters).ids:
         one = aws.ebs.get_volume(filters=[aws.ebs.GetVolumeFilterArgs(name="volume-id", values=[volume])])
-        owner = one.tags[tags.volume].rpartition("/")[2]
-        if owner != app:
+        app = one.tags[tags.VOLUME].rpartition("/")[2]
+        if app != owner.app:
             raise Missing(
-                f"flaskhost:app.name: must stay {owner!r} in this stack, which has its data on {volume} (got {app!r}): "
-                "put it back; another application is another stack"
+                f"flaskhost:app.name: must stay {app!r} in this stack, which has its data on {volume} (got "
+                f"{owner.app!r}): put it back; another application is another stack"
             )
-        number = one.tags.get(tags.number, "")
+        number = one.tags.get(tags.NUMBER, "")
         if not number.isdigit():
-            raise Missing(f"the volume {volume} has the tag {tags.volume} and none of ours beside it: remove that tag")
+            raise Missing(f"the volume {volume} has the tag {tags.VOLUME} and none of ours beside it: remove that tag")
         found.append(
             volumes.Volume(
                 id=volume,
@@ -286,8 +265,8 @@ def _volumes(whose: str, tags: Tags) -> list[volumes.Volume]:
                 zone=one.availability_zone,
                 size=int(one.size),
                 size_there=int(one.size),
-                restored=one.tags.get(tags.restored, ""),
-                is_kept=tags.kept in one.tags,
+                restored=one.tags.get(tags.RESTORED, ""),
+                is_kept=tags.KEPT in one.tags,
             )
         )
     return found

@@ -11,10 +11,9 @@ from pulumi_command import local
 
 import rendering
 from components.aws import volumes
-from components.aws.cloud import TAGS
 from components.aws.pause import pause
 from components.remote import Bastion, Host
-from planning import machines
+from planning import machines, tags
 
 if TYPE_CHECKING:
     from components.aws.cloud import Cloud
@@ -150,7 +149,7 @@ class Machines(pulumi.ComponentResource):
                 delete_on_termination=True,
                 tags=cloud.tags(f"machine-{number}-root"),
             ),
-            tags=cloud.tags(f"machine-{number}", {TAGS.image: called}),
+            tags=cloud.tags(f"machine-{number}", {tags.IMAGE: called}),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # It asks AWS and the Internet for things as soon as it runs.

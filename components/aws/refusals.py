@@ -7,31 +7,31 @@ from typing import TYPE_CHECKING
 import pulumi_aws as aws
 
 from components.aws.asking import Missing, asked
-from planning import machines, services
+from planning import machines, services, tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from components.aws.lookups import Subnets, Tags
+    from components.aws.lookups import Subnets
     from planning import volumes
+    from planning.tags import Owner
     from settings import AwsServer, Database
 
 
-def another_network(server: AwsServer, wanted: Subnets, owner: Mapping[str, str]) -> None:
+def another_network(server: AwsServer, wanted: Subnets, owner: Owner) -> None:
     """Refuse to move a stack: its address, disks and services would be in the way of each other.
 
     Raises:
         Missing: it is in another network, or in other zones of it.
     """
-    tags = dict(owner)
-    there = set(aws.ec2.get_security_groups(tags=tags).vpc_ids)
+    there = set(aws.ec2.get_security_groups(tags=owner.tags).vpc_ids)
     if not there:
         return
     if wanted.vpc is None:
         cidr = aws.ec2.GetVpcsFilterArgs(name="cidr", values=[server.network.cidr])
         zones = aws.ec2.GetSubnetsFilterArgs(name="availability-zone", values=wanted.zones)
-        as_wanted = set(aws.ec2.get_vpcs(tags=tags, filters=[cidr]).ids)
-        subnets, in_zones = (aws.ec2.get_subnets(tags=tags, filters=one).ids for one in ([], [zones]))
+        as_wanted = set(aws.ec2.get_vpcs(tags=owner.tags, filters=[cidr]).ids)
+        subnets, in_zones = (aws.ec2.get_subnets(tags=owner.tags, filters=one).ids for one in ([], [zones]))
         stays = there <= as_wanted and set(subnets) <= set(in_zones)
     else:
         stays = there == {wanted.vpc}
@@ -75,7 +75,7 @@ def instance_type(server: AwsServer, zones: Sequence[str]) -> None:
         )
 
 
-def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume], tags: Tags) -> None:
+def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume]) -> None:
     """Refuse what would leave data behind, or go back to older data without a word.
 
     Raises:
@@ -85,7 +85,7 @@ def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume]
     if newest is None:
         return
     called = machines.called(server.ubuntu, server.instance_type, server.rebuild)
-    writer = _writer(newest.id, called, tags) if plan.moves else None
+    writer = _writer(newest.id, called) if plan.moves else None
     if writer:
         raise Missing(
             "flaskhost:server: must not ask for another zone or snapshot and for another image at once, since the old "
@@ -95,28 +95,28 @@ def risky(server: AwsServer, plan: volumes.Plan, there: Sequence[volumes.Volume]
     if newest.is_kept and not plan.moves:
         raise Missing(
             f"flaskhost:server.restore_from: must be given, since the data volume that came after {newest.id} is gone, "
-            f"and that one holds older data: write a snapshot of the lost one; or remove the tag flaskhost:kept from "
+            f"and that one holds older data: write a snapshot of the lost one; or remove the tag {tags.KEPT} from "
             f"{newest.id} to go on with what it has"
         )
 
 
-def _writer(volume: str, called: str, tags: Tags) -> str | None:
+def _writer(volume: str, called: str) -> str | None:
     """Return the machine that has a volume, if it is another one than the settings ask for by its image."""
     has_it = aws.ec2.GetInstancesFilterArgs(name="block-device-mapping.volume-id", values=[volume])
-    is_it = aws.ec2.GetInstancesFilterArgs(name=f"tag:{tags.image}", values=[called])
+    is_it = aws.ec2.GetInstancesFilterArgs(name=f"tag:{tags.IMAGE}", values=[called])
     states = ["pending", "running", "stopping", "stopped"]
     holders = aws.ec2.get_instances(filters=[has_it], instance_state_names=states).ids
     same = aws.ec2.get_instances(filters=[has_it, is_it], instance_state_names=states).ids
     return next((one for one in holders if one not in same), None)
 
 
-def database_snapshot(database: Database, owner: Mapping[str, str]) -> None:
+def database_snapshot(database: Database, owner: Owner) -> None:
     """Refuse a snapshot that a database of these settings cannot be made of; one that is there was made already.
 
     Raises:
         Missing: with the setting to change.
     """
-    if aws.rds.get_instances(tags=dict(owner)).instance_identifiers:
+    if aws.rds.get_instances(tags=owner.tags).instance_identifiers:
         return
     name, setting = database.restore_from or "", "flaskhost:database"
     found = asked(

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.aws.cloud import TAG, TAGS
-from planning import policies
+from planning import policies, tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from components.aws.cloud import Cloud
     from planning import volumes
-
-SNAPSHOTS = f"{TAG}:snapshots"
-"""One tag that says all: a lifecycle policy takes whatever has any of its tags."""
 
 DEVICE = "/dev/sdf"
 """What EC2 recommends for volumes beside the root (Amazon EC2 User Guide, "Device names")."""
@@ -55,10 +51,10 @@ class DataVolume(pulumi.ComponentResource):
         """
         super().__init__("flaskhost:data:Volume", cloud.app, None, opts)
         self._cloud = cloud
-        kept = {volume.number: self._volume(volume, further={TAGS.kept: "true"}) for volume in plan.kept}
+        kept = {volume.number: self._volume(volume, further={tags.KEPT: "true"}) for volume in plan.kept}
         copies = {number: self._copy(number, kept[number], instance) for number in plan.copied}
         source = copies[plan.source].id if isinstance(plan.source, int) else plan.source
-        used = self._volume(plan.used, source, {SNAPSHOTS: cloud.whose} if cloud.server.snapshots else {})
+        used = self._volume(plan.used, source, {tags.SNAPSHOTS: cloud.owner.whole} if cloud.server.snapshots else {})
         attached = aws.ec2.VolumeAttachment(
             f"{cloud.app}-data",
             device_name=DEVICE,
@@ -79,8 +75,8 @@ class DataVolume(pulumi.ComponentResource):
         source: pulumi.Input[str] | None = None,
         further: Mapping[str, str] | None = None,
     ) -> aws.ebs.Volume:
-        named = {TAGS.volume: self._cloud.whose, TAGS.number: str(volume.number), **(further or {})}
-        named |= {TAGS.restored: volume.restored} if volume.restored else {}
+        named = {tags.VOLUME: self._cloud.owner.whole, tags.NUMBER: str(volume.number), **(further or {})}
+        named |= {tags.RESTORED: volume.restored} if volume.restored else {}
         return aws.ebs.Volume(
             f"{self._cloud.app}-data-{volume.number}",
             availability_zone=volume.zone,
@@ -121,7 +117,7 @@ class DataVolume(pulumi.ComponentResource):
     def _snapshots(self, keep: int) -> None:
         """Have AWS take a snapshot each day, and keep the newest ones."""
         cloud, options = self._cloud, pulumi.ResourceOptions(parent=self)
-        name, target = f"{cloud.app}-snapshots", {SNAPSHOTS: cloud.whose}
+        name, target = f"{cloud.app}-snapshots", {tags.SNAPSHOTS: cloud.owner.whole}
         role = aws.iam.Role(
             name, assume_role_policy=policies.trust("dlm.amazonaws.com"), tags=cloud.tags("snapshots"), opts=options
         )
