@@ -202,7 +202,9 @@ class Database(Group):
         default=20, description="Size of its encrypted disk in GiB; it can grow, not shrink."
     )
     storage_limit: Annotated[rules.Number, rules.within(20, 65536, "GiB")] = Field(
-        default=100, description="Size in GiB up to which AWS lets the disk grow by itself when it fills."
+        default=100,
+        description="Size in GiB up to which AWS lets the disk grow by itself when it fills: 10 % above storage at the "
+        "least, or the same, and it does not grow.",
     )
     multi_az: rules.Flag = Field(
         default=False, description="Whether a standby in another zone takes over when the database fails."

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from settings.aws import AwsServer, Database, Media, Network, Redis
-from settings.aws_rules import HOST_NAME
+from settings.aws_rules import HOST_NAME, grown
 from settings.problems import NAMESPACE, NOTHING, Given, Problem, group_in, shown
 
 if TYPE_CHECKING:
@@ -332,13 +332,16 @@ def _services(given: Given) -> Iterator[Problem]:
     size, limit = (
         _number(database.get(name), Database.model_fields[name].default) for name in ("storage", "storage_limit")
     )
-    if database.get("kind") == MANAGED["database"][0] and limit < size:
+    least = grown(size)
+    if database.get("kind") == MANAGED["database"][0] and limit != size and limit < least:
         if "storage_limit" in database:
-            rule, fix = f"must not be below database.storage, which is {size}", "write a larger one"
+            rule = f"must leave 10 % at the least above database.storage, which is {size}"
+            fix = f"write {least} or more, or {size} for a disk that does not grow by itself"
             yield given.problem(("database", "storage_limit"), rule, fix)
         else:
-            rule = f"must not be above database.storage_limit, which is {limit} by default"
-            yield given.problem(("database", "storage"), rule, f"write database.storage_limit: {size} or more as well")
+            rule = f"must be 10 % at the least below database.storage_limit, which is {limit} by default"
+            fix = f"write database.storage_limit: {least} or more as well, or {size} for a disk that does not grow"
+            yield given.problem(("database", "storage"), rule, fix)
 
 
 def _cache(given: Given) -> Iterator[Problem]:

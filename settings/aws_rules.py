@@ -18,6 +18,17 @@ HOST_NAME = rf"({HOST_LABEL}\.)+{HOST_LABEL}"
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
+def grown(size: int) -> int:
+    """Return the least that RDS lets a disk grow to, in GiB: 10 % more.
+
+    Amazon RDS User Guide, "Managing capacity automatically with storage autoscaling".
+
+    Args:
+        size: that it has, in GiB.
+    """
+    return -(-size * 11 // 10)
+
+
 def login_network(value: str) -> str:
     """Check a network from which SSH is let in: one that somebody knows, never half of the Internet."""
     rule, fix = "must be a network in CIDR notation, or one address", "write it such as 192.0.2.0/24 or 192.0.2.7"

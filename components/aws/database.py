@@ -9,12 +9,19 @@ import pulumi_aws as aws
 
 import rendering
 from components.aws.offer import Offer
+from components.configuration import stop
 from planning import policies, services
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from components.server.aws import Aws
 
 USER = "flaskhost"
+TIMEOUTS = pulumi.CustomTimeouts(create="6h", update="6h", delete="6h")
+"""Before RDS may be told anything more about a database that was made of a snapshot, it takes a whole backup, for hours
+where it is large (hashicorp/terraform-provider-aws, issue 44104); before it deletes a database, a last snapshot."""
+
 READ_SSLMODE = (None, "psycopg", "psycopg2")
 """Drivers of PostgreSQL that read `sslmode` in the URL (libpq's own); others would refuse it."""
 
@@ -77,12 +84,38 @@ class Database(pulumi.ComponentResource):
             apply_immediately=True,
             tags=cloud.tags("database"),
             # What it was made of counts once, and a restored one has the names of its snapshot.
-            opts=cloud.holds(self, pulumi.ResourceOptions(ignore_changes=["snapshotIdentifier", "username", "dbName"])),
+            opts=cloud.holds(
+                self,
+                pulumi.ResourceOptions(
+                    ignore_changes=["snapshotIdentifier", "username", "dbName"], custom_timeouts=TIMEOUTS
+                ),
+            ),
         )
-        arn = instance.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        secrets = instance.master_user_secrets.apply(lambda known: [str(one.secret_arn) for one in known])
+        arn = pulumi.Output.all(instance.identifier, secrets).apply(lambda known: secret_of(*known))
         tls = wanted.engine == "postgresql" and wanted.driver in READ_SSLMODE
         place = pulumi.Output.concat(instance.address, f":{wanted.port}/{database}", "?sslmode=require" if tls else "")
         url = pulumi.Output.concat(f"{wanted.scheme}://", "{username}:{password}@", place)
         readable = server.identity.allow("database-password", arn.apply(policies.secret))
         self.offer = Offer(secrets={wanted.variable: {"secret": arn, "url": url}}, after=(instance, readable))
         self.register_outputs({"address": instance.address})
+
+
+def secret_of(identifier: str, secrets: Sequence[str]) -> str:
+    """Return the ARN of the secret in which RDS keeps the password.
+
+    Args:
+        identifier: of the database.
+        secrets: ARNs of all that it has.
+
+    Raises:
+        Stopped: it has none.
+    """
+    if not secrets:
+        stop(
+            f"the database {identifier} has no password in Secrets Manager: an `up` that made it of a snapshot was "
+            "ended before RDS was told to make one. Run `aws rds modify-db-instance --db-instance-identifier "
+            f"{identifier} --manage-master-user-password --apply-immediately`, then `./pulumi refresh`, then `up`; its "
+            "data is there"
+        )
+    return secrets[0]

@@ -97,8 +97,8 @@ def look(settings: Settings, server: AwsServer, owner: Owner) -> Found:
     if subnets:
         attempt(lambda: refusals.another_network(server, subnets, owner))
     data = attempt(lambda: _data(server, subnets, owner)) if subnets else None
-    if settings.database.kind == "rds" and settings.database.restore_from:
-        attempt(lambda: refusals.database_snapshot(settings.database, owner))
+    if settings.database.kind == "rds":
+        attempt(lambda: refusals.database(settings.database, owner))
     if problems or subnets is None or image is None or data is None:
         raise Missing("\n".join(problems))
     return Found(place=place, subnets=subnets, image=image, data=data, hosted_zone=zone)

@@ -36,6 +36,7 @@ class Redis(pulumi.ComponentResource):
         name = f"{cloud.app}-redis"
         super().__init__("flaskhost:data:Redis", cloud.app, None, opts)
         options = pulumi.ResourceOptions(parent=self)
+        line = f"{wanted.engine}-{wanted.wanted_version}".replace(".", "-")
         group = server.firewall.only_from_machines("redis", "Redis", PORT)
         subnets = aws.elasticache.SubnetGroup(
             name, subnet_ids=[subnet for subnet, _ in server.network.private], tags=cloud.tags("redis"), opts=options
@@ -56,8 +57,9 @@ class Redis(pulumi.ComponentResource):
             security_group_ids=[group.id],
             subnet_group_name=subnets.name,
             snapshot_retention_limit=1,
-            # The subnets have another name each time they are made, so an earlier last snapshot is never in the way.
-            final_snapshot_identifier=None if purge else pulumi.Output.concat(subnets.name, "-final"),
+            # The subnets have another name each time they are made, and an earlier version takes another cluster: its
+            # last snapshot is not in the way of this one's.
+            final_snapshot_identifier=None if purge else pulumi.Output.concat(subnets.name, f"-{line}-final"),
             # A version of a cache is exact. One that AWS had raised could only be put back by an empty cache.
             auto_minor_version_upgrade=False,
             apply_immediately=True,

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from components.aws.asking import Missing, asked
 from planning import machines, services, tags
+from settings.aws_rules import grown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,25 +111,54 @@ def _writer(volume: str, called: str) -> str | None:
     return next((one for one in holders if one not in same), None)
 
 
-def database_snapshot(database: Database, owner: Owner) -> None:
-    """Refuse a snapshot that a database of these settings cannot be made of; one that is there was made already.
+def database(wanted: Database, owner: Owner) -> None:
+    """Refuse sizes that the database cannot have which is there, or the snapshot that one shall be made of.
 
     Raises:
         Missing: with the setting to change.
     """
-    if aws.rds.get_instances(tags=owner.tags).instance_identifiers:
-        return
-    name, setting = database.restore_from or "", "flaskhost:database"
+    there = aws.rds.get_instances(tags=owner.tags).instance_identifiers
+    if not there and wanted.restore_from:
+        _database_snapshot(wanted, wanted.restore_from)
+    elif len(there) == 1:
+        _grown_database(wanted, there[0])
+
+
+def _grown_database(wanted: Database, identifier: str) -> None:
+    """Refuse less than a disk has by now, which AWS has let grow."""
+    found = aws.rds.get_instance(db_instance_identifier=identifier)
+    has, setting = found.allocated_storage, "flaskhost:database"
+    if wanted.storage_limit == wanted.storage:
+        if wanted.storage < has:
+            raise Missing(
+                f"{setting}.storage: must not be below {has}, which the disk of {identifier} has by now (got "
+                f"{wanted.storage}): write {has} here and at storage_limit, since a disk can grow and not shrink"
+            )
+    elif wanted.storage_limit != found.max_allocated_storage and wanted.storage_limit < grown(has):
+        raise Missing(
+            f"{setting}.storage_limit: must leave 10 % at the least above {has}, which the disk of {identifier} has by "
+            f"now (got {wanted.storage_limit}): write {grown(has)} or more"
+        )
+
+
+def _database_snapshot(wanted: Database, name: str) -> None:
+    """Refuse a snapshot that a database of these settings cannot be made of."""
+    setting = "flaskhost:database"
     found = asked(
         lambda: aws.rds.get_snapshot(db_snapshot_identifier=name, include_shared=True),
         f"{setting}.restore_from: must be a snapshot of RDS in this region (got {name!r}), and AWS knows none of that "
         "name: look it up in the console of RDS, Snapshots, or take the line out for an empty database",
     )
-    version = database.wanted_version
+    if found.status != "available":
+        raise Missing(
+            f"{setting}.restore_from: must be available, and is {found.status} (got {name!r}): wait until it is, or "
+            "take another one"
+        )
+    version, has = wanted.wanted_version, found.allocated_storage
     problems = []
-    if services.DATABASES[database.engine] != found.engine:
+    if services.DATABASES[wanted.engine] != found.engine:
         problems.append(
-            f"{setting}.engine: must be that of the snapshot, which is of {found.engine} (got {database.engine!r}): "
+            f"{setting}.engine: must be that of the snapshot, which is of {found.engine} (got {wanted.engine!r}): "
             "write the other one, or another snapshot"
         )
     elif version != found.engine_version:
@@ -137,10 +167,10 @@ def database_snapshot(database: Database, owner: Owner) -> None:
             f"{setting}.version: must be that of the snapshot while a database is made of it (got {version!r}): write "
             f'version: "{found.engine_version}"'
         )
-    if database.storage < found.allocated_storage:
+    if wanted.storage != has and wanted.storage < grown(has):
         problems.append(
-            f"{setting}.storage: must not be below {found.allocated_storage}, which the snapshot has (got "
-            f"{database.storage}): write {found.allocated_storage} or more"
+            f"{setting}.storage: must be {has}, which the snapshot has, or 10 % more at the least (got "
+            f"{wanted.storage}): write {has}, or {grown(has)} or more"
         )
     if not found.encrypted:
         problems.append(

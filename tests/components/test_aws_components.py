@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.aws import cloud as clouds
+from components.aws.database import secret_of
 from components.configuration import Stopped
 from settings import AwsServer
 from tests.components import cloud, scenario
@@ -399,7 +400,17 @@ WRONG_SNAPSHOTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "larger": (
         {"allocatedStorage": 80},
         {},
-        r"database\.storage: must not be below 80, .* \(got 50\): write 80 or more",
+        r"database\.storage: must be 80, .* \(got 50\): write 80, or 88 or more",
+    ),
+    "a little smaller": (
+        {"allocatedStorage": 46},
+        {},
+        r"database\.storage: must be 46, .* \(got 50\): write 46, or 51 or more",
+    ),
+    "not complete": (
+        {"status": "creating"},
+        {},
+        r"database\.restore_from: must be available, and is creating \(got 'before-",
     ),
     "not encrypted": (
         {"encrypted": False},
@@ -428,6 +439,62 @@ def test_a_snapshot_that_is_not_there_is_refused_until_the_database_is() -> None
     keep_snapshot(account)
     restored(account)
     assert restored(with_what_stays(account, kinds.DATABASE), version="17")
+
+
+def grown_database(size: int, limit: int) -> Account:
+    """Return an account with a database that has grown, made with a limit."""
+    account = fresh()
+    cloud.deployed(account, **{**ON_AWS, "database": {"kind": "rds", "storage_limit": limit}})
+    (entry,) = account.all(kinds.DATABASE)
+    entry["state"].update(allocatedStorage=size, maxAllocatedStorage=limit)
+    found = fresh()
+    found.put(kinds.DATABASE, entry)
+    return found
+
+
+TOO_SMALL_BY_NOW: dict[str, tuple[int, str]] = {
+    "growth ends below": (40, r"database\.storage_limit: .* above 60, .* \(got 40\): write 66 or more"),
+    "a limit that RDS refuses": (65, r"database\.storage_limit: .* above 60, .* \(got 65\): write 66 or more"),
+    "no growth any more": (
+        20,
+        r"database\.storage: must not be below 60, .* \(got 20\): write 60 here and at storage_",
+    ),
+}
+
+
+@pytest.mark.parametrize(("limit", "line"), TOO_SMALL_BY_NOW.values(), ids=TOO_SMALL_BY_NOW)
+def test_a_size_below_what_a_database_has_grown_to_is_refused(limit: int, line: str) -> None:
+    """Promise: before AWS refuses it in the middle of an `up`."""
+    with pytest.raises(Stopped, match=rf"^flaskhost:{line}"):
+        cloud.deployed(grown_database(60, 100), **{**ON_AWS, "database": {"kind": "rds", "storage_limit": limit}})
+
+
+def test_a_database_that_has_grown_close_to_its_limit_is_no_reason_to_refuse_anything() -> None:
+    """Promise: what was allowed when it was written stays so."""
+    cloud.deployed(grown_database(60, 62), **{**ON_AWS, "database": {"kind": "rds", "storage_limit": 62}})
+
+
+def test_a_database_without_a_password_says_how_it_gets_one() -> None:
+    """Promise: an `up` that was ended while RDS took its first backup leads to a command, and not to a traceback."""
+    with pytest.raises(
+        Stopped, match=r"^the database shop-1 has no password .* --db-instance-identifier shop-1 --manage"
+    ):
+        secret_of("shop-1", [])
+
+
+def test_a_database_gets_the_hours_that_its_first_backup_takes(several: tuple[Recorder, Any]) -> None:
+    """Promise: no `up` ends before a large one that was made of a snapshot has its password."""
+    assert only(several[0], "rds/instance:Instance").request.customTimeouts.create == "6h"
+
+
+def test_each_version_of_redis_has_a_last_snapshot_of_its_own() -> None:
+    """Promise: the way back to an earlier version, which takes a new cluster, is not ended by a snapshot's name."""
+    names = set()
+    for version in ("7.2", "8.0"):
+        named = {"kind": "elasticache", "version": version}
+        made = only(cloud.deployed(**{**ON_AWS, "redis": named})[0], "elasticache/replicationGroup:ReplicationGroup")
+        names.add(made.inputs["finalSnapshotIdentifier"].split("-redis-")[1].split("-", 1)[1])
+    assert names == {"valkey-7-2-final", "valkey-8-0-final"}
 
 
 def test_a_missing_zone_of_dns_is_told_with_what_to_do() -> None:

@@ -452,6 +452,14 @@ def test_a_disk_of_a_database_grows_past_four_hundred_with_what_it_has_then(clou
     assert cloud.plugin.update(DATABASE, made, small, fast, identity=made["id"])["allocatedStorage"] == 400
 
 
+def test_a_disk_of_a_database_grows_by_itself_to_a_tenth_more_at_the_least(cloud: Cloud) -> None:
+    """RDS refuses a limit right above the size."""
+    wanted: Json = {"engine": "postgres", "instanceClass": "db.t4g.micro", "username": "app", "password": "long-enough"}
+    with pytest.raises(PluginError, match="at least 10 percent"):
+        cloud.make(DATABASE, **wanted, allocatedStorage=95, maxAllocatedStorage=100)
+    assert cloud.make(DATABASE, **wanted, allocatedStorage=95, maxAllocatedStorage=105)
+
+
 def test_the_last_snapshot_of_a_cache_has_a_name_of_its_own(cloud: Cloud) -> None:
     """A second one of that name keeps the cache from going."""
     for number in (1, 2):

@@ -439,14 +439,25 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Changes, str | list[str]]] = {
     "a limit below the size": (
         RDS,
         {"database.storage": 200, "database.storage_limit": "150"},
-        "database.storage_limit: must not be below database.storage, which is 200 (got '150'): write a larger one",
+        (
+            "database.storage_limit: must leave 10 % at the least above database.storage, which is 200 (got '150'): "
+            "write 220 or more, or 200 for a disk that does not grow by itself"
+        ),
+    ),
+    "a limit that RDS does not grow to": (
+        RDS,
+        {"database.storage": 91, "database.storage_limit": 100},
+        (
+            "database.storage_limit: must leave 10 % at the least above database.storage, which is 91 (got 100): "
+            "write 101 or more, or 91 for a disk that does not grow by itself"
+        ),
     ),
     "a size above the usual limit": (
         RDS,
         {"database.storage": 200},
         (
-            "database.storage: must not be above database.storage_limit, which is 100 by default (got 200): write "
-            "database.storage_limit: 200 or more as well"
+            "database.storage: must be 10 % at the least below database.storage_limit, which is 100 by default (got "
+            "200): write database.storage_limit: 220 or more as well, or 200 for a disk that does not grow"
         ),
     ),
     "uploads on each machine": (

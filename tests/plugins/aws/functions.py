@@ -413,6 +413,31 @@ def _databases(account: Account, arguments: Json, region: str) -> Json:
     }
 
 
+def _database(account: Account, arguments: Json, _region: str) -> Json:
+    name = str(arguments["dbInstanceIdentifier"])
+    found = next((one for one in _states(account, DATABASE) if one["identifier"] == name), None)
+    if found is None:
+        raise Refused(_NOTHING)
+    same = (
+        "address",
+        "allocatedStorage",
+        "engine",
+        "engineVersion",
+        "multiAz",
+        "port",
+        "storageEncrypted",
+        "storageType",
+    )
+    return {
+        "id": name,
+        "dbInstanceIdentifier": name,
+        "dbInstanceArn": found["arn"],
+        "dbInstanceClass": found["instanceClass"],
+        "maxAllocatedStorage": found.get("maxAllocatedStorage", 0),
+        **{key: found[key] for key in same if key in found},
+    }
+
+
 FUNCTIONS: dict[str, Callable[[Account, Json, str], Json]] = {
     "aws:ec2/getAmi:getAmi": _image,
     "aws:ec2/getVpc:getVpc": _vpc,
@@ -429,6 +454,7 @@ FUNCTIONS: dict[str, Callable[[Account, Json, str], Json]] = {
     "aws:ebs/getSnapshot:getSnapshot": _snapshot,
     "aws:rds/getSnapshot:getSnapshot": _database_snapshot,
     "aws:rds/getInstances:getInstances": _databases,
+    "aws:rds/getInstance:getInstance": _database,
     "aws:route53/getZone:getZone": _hosted_zone,
     "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
     "aws:index/getCallerIdentity:getCallerIdentity": _caller,

@@ -146,8 +146,14 @@ def _database(order: Order) -> Json:
 
 
 def _refuse_storage(order: Order, engine: str) -> None:
-    """Refuse a size that a disk cannot get (hashicorp/terraform-provider-aws, issue 28382)."""
+    """Refuse a size that a disk cannot get (hashicorp/terraform-provider-aws, issues 28382 and 46062)."""
     before, size = int(order.before.get("allocatedStorage") or 0), int(order.get("allocatedStorage", 1 << 30))
+    limit = order.get("maxAllocatedStorage")
+    if limit and int(limit) * 10 < max(before, size if order.get("allocatedStorage") else 0) * 11:
+        raise Refused(
+            "api error InvalidParameterCombination: The maximum allocated storage must be increased by at least 10 "
+            "percent"
+        )
     if order.late and before > size:
         raise Refused("api error InvalidParameterCombination: Invalid storage size: storage cannot be reduced")
     if order.late and before < STRIPED_GIB <= size and int(order.get("iops", 3000)) < STRIPED_IOPS:
