@@ -54,6 +54,9 @@ LONGEST_FIRST_NAME = 64
 """Characters of the first name of a certificate (AWS Certificate Manager User Guide, "Public certificate
 characteristics")."""
 
+NAMES_OF_A_CERTIFICATE = 10
+"""That an account may have without asking AWS for more (AWS Certificate Manager User Guide, "Quotas")."""
+
 SEEN_AS_WELL = {"balancer": (200, 499), "health check": (200, 399)}
 """Statuses that may be healthy for a load balancer (Elastic Load Balancing API, Matcher), and that are for Route 53
 (Amazon Route 53 Developer Guide, "How Route 53 determines whether a health check is healthy")."""
@@ -109,7 +112,7 @@ def together(given: Given, mode: object, stack: str, region: str | None) -> Iter
         yield given.problem(("layout", "root"), rule, "write /srv or /var/www")
     yield from _ways_in(given, server, stack)
     yield from _network(given, server)
-    yield from _names(given)
+    yield from _names(given, region)
     yield from _machines(given, server)
     yield from _services(given)
     if machines(server) > 1:
@@ -212,7 +215,7 @@ def _room(given: Given, server: Mapping[str, Any], network: Mapping[str, Any]) -
             yield given.problem(("server", "network", name), rule, "add one of another zone")
 
 
-def _names(given: Given) -> Iterator[Problem]:
+def _names(given: Given, region: str | None) -> Iterator[Problem]:
     """Yield what is wrong with the names of the site and who makes their records."""
     web, dns = given.group("web"), given.group("dns")
     if not web.get("domains"):
@@ -231,17 +234,25 @@ def _names(given: Given) -> Iterator[Problem]:
             if dns.get(name) not in (None, False, "false", []):
                 yield given.problem(("dns", name), "is for dns.kind route53", "remove it, or write kind: route53")
     several = machines(given.group("server")) > 1
-    yield from _certificate(given, several=several)
+    yield from _certificate(given, region, several=several)
     if several:
-        yield from _long_names(given, made=dns.get("kind") == "route53")
+        yield from _balanced_names(given, made=dns.get("kind") == "route53")
     yield from _seen_as_well(given, several=several)
 
 
-def _long_names(given: Given, *, made: bool) -> Iterator[Problem]:
+def _balanced_names(given: Given, *, made: bool) -> Iterator[Problem]:
     """Yield names that a load balancer, or its certificate if one is made, does not take."""
     web = given.group("web")
+    names = [name for key in ("domains", "redirects") for name in _list(web.get(key))]
+    if made and len(names) > NAMES_OF_A_CERTIFICATE:
+        rule = f"must be at most {NAMES_OF_A_CERTIFICATE} names with web.redirects, which a certificate of AWS has"
+        fix = "remove some, or write dns.kind: none and a balancer.certificate of an account that may have more"
+        yield Problem(("web", "domains"), rule, f"{len(names)}", fix)
     for key in ("domains", "redirects"):
         for at, name in enumerate(_list(web.get(key))):
+            if "." not in name:
+                rule, fix = "must have a dot behind a load balancer", "write it whole, such as www.example.com"
+                yield given.problem(("web", key, at), rule, fix)
             longest = LONGEST_FIRST_NAME if made and (key, at) == ("domains", 0) else LONGEST_NAME_IN_A_RULE
             if len(name) > longest:
                 rule = f"must have at most {longest} characters behind a load balancer"
@@ -278,8 +289,8 @@ def _zone(given: Given, names: list[str]) -> Iterator[Problem]:
         yield given.problem(("dns", "caa"), rule, "add it, or leave caa out")
 
 
-def _certificate(given: Given, *, several: bool) -> Iterator[Problem]:
-    """Yield that the load balancer has no certificate, or two, or that there is no load balancer."""
+def _certificate(given: Given, region: str | None, *, several: bool) -> Iterator[Problem]:
+    """Yield that the load balancer has no certificate, two or one of elsewhere, or that there is no load balancer."""
     certificate, made = given.group("balancer").get("certificate"), given.group("dns").get("kind") == "route53"
     place = ("balancer", "certificate")
     if several and not made and not certificate:
@@ -289,6 +300,11 @@ def _certificate(given: Given, *, several: bool) -> Iterator[Problem]:
             "that it shows, and write its ARN; or write dns.kind: route53, which does all of this"
         )
         yield Problem(place, rule, NOTHING, fix)
+    if several and not made and isinstance(certificate, str) and region:
+        there = certificate.split(":")[3:4]
+        if there and there != [region]:
+            rule = f"must be in the region of the load balancer, which is {region}"
+            yield given.problem(place, rule, "request one there, in AWS Certificate Manager")
     if several and made and certificate:
         rule = "must not be given for dns.kind route53, where a certificate is made"
         yield given.problem(place, rule, "remove it")

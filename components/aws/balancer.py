@@ -13,7 +13,7 @@ from components.aws.pause import pause
 from planning import machines, records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from components.server.aws import Aws
 
@@ -70,9 +70,8 @@ class Balancer(pulumi.ComponentResource):
             tags=cloud.tags("balancer"),
             opts=pulumi.ResourceOptions(parent=self, depends_on=server.network.ways),
         )
-        self.ready = []
-        targets = self._targets(serving)
-        self.ready.append(self._redirect())
+        targets = self._targets()
+        self.ready = [self._redirect()]
         listener = aws.lb.Listener(
             f"{cloud.app}-https",
             load_balancer_arn=self.resource.arn,
@@ -107,17 +106,13 @@ class Balancer(pulumi.ComponentResource):
                 opts=options,
             )
             self.ready.append(rule)
+        # Machines that no rule leads to are not asked how they are.
+        self.ready += self._members(targets, [*serving, *self.ready])
         self.register_outputs({"name": self.resource.dns_name})
 
-    def _targets(self, serving: Sequence[pulumi.Resource]) -> aws.lb.TargetGroup:
-        """Send visitors to each machine as long as it serves.
-
-        A new one is waited for until the balancer knows that it is well; only then those go that it takes the place
-        of, and each of them only when its last requests are answered.
-        """
-        cloud, options = self._cloud, pulumi.ResourceOptions(parent=self)
-        health = cloud.settings.app.health
-        group = aws.lb.TargetGroup(
+    def _targets(self) -> aws.lb.TargetGroup:
+        cloud, health = self._cloud, self._cloud.settings.app.health
+        return aws.lb.TargetGroup(
             cloud.named("machines", LONGEST_NAME),
             port=HTTPS,
             protocol="HTTPS",
@@ -134,8 +129,20 @@ class Balancer(pulumi.ComponentResource):
                 unhealthy_threshold=HEALTH_THRESHOLD,
             ),
             tags=cloud.tags("machines"),
-            opts=options,
+            opts=pulumi.ResourceOptions(parent=self),
         )
+
+    def _members(self, group: aws.lb.TargetGroup, before: Sequence[pulumi.Resource]) -> Iterator[pulumi.Resource]:
+        """Send visitors to each machine as long as it serves.
+
+        A new one is waited for until the balancer knows that it is well; only then those go that it takes the place
+        of, and each of them only when its last requests are answered.
+
+        Args:
+            group: that they are in.
+            before: what has to be there before the balancer can find that they are well.
+        """
+        cloud = self._cloud
         for number, instance in enumerate(self._server.machines.instances, start=1):
             name = f"{cloud.app}-machine-{number}"
             drained = pause(f"{name}-drained", self, [], identity=instance, going=cloud.settings.balancer.drain)
@@ -145,9 +152,8 @@ class Balancer(pulumi.ComponentResource):
                 target_id=instance,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[drained]),
             )
-            healthy = pause(f"{name}-healthy", self, [target, *serving], identity=instance, coming=HEALTHY_SECONDS)
-            self.ready += [target, healthy]
-        return group
+            yield target
+            yield pause(f"{name}-healthy", self, [target, *before], identity=instance, coming=HEALTHY_SECONDS)
 
     def _redirect(self) -> aws.lb.Listener:
         to_https = aws.lb.ListenerDefaultActionRedirectArgs(protocol="HTTPS", port=str(HTTPS), status_code="HTTP_301")

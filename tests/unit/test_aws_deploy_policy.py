@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from ops import tunnel
+
 TREE = Path(__file__).parents[2]
 POLICY: dict[str, Any] = json.loads((TREE / "docs/aws-deploy-policy.json").read_text())
 STATEMENTS: list[dict[str, Any]] = POLICY["Statement"]
+TUNNEL: dict[str, Any] = json.loads((TREE / "docs/aws-tunnel-policy.json").read_text())
 
 LONGEST_INLINE = 10240
 """Characters of a role's own policies, without blanks (IAM and AWS STS quotas, "IAM and STS character limits")."""
@@ -69,6 +72,19 @@ MAKES = {
 }
 """By what each type of resource comes to be (Service Authorization Reference)."""
 
+READS = {
+    "ec2transitgateway.InstanceState": "ec2:DescribeInstanceStatus",
+    "ec2.EipAssociation": "ec2:DescribeAddresses",
+    "ec2.KeyPair": "ec2:DescribeKeyPairs",
+    "ec2.VolumeAttachment": "ec2:DescribeVolumes",
+    "lb.TargetGroupAttachment": "elasticloadbalancing:DescribeTargetHealth",
+    "rds.Instance": "rds:DescribeDBInstances",
+    "elasticache.ReplicationGroup": "elasticache:DescribeReplicationGroups",
+    "route53.Record": "route53:ListResourceRecordSets",
+    "dlm.LifecyclePolicy": "dlm:GetLifecyclePolicy",
+}
+"""By what the provider looks at a resource which it has just made, where the word is another one (its source)."""
+
 IN_PAIRS = {
     "ec2:AttachVolume": "ec2:DetachVolume",
     "ec2:AllocateAddress": "ec2:ReleaseAddress",
@@ -106,21 +122,37 @@ def made() -> set[str]:
     return {f"{module}.{kind}" for module, kind in KINDS.findall(text) if not kind.endswith(ARGUMENTS)}
 
 
-def test_it_is_a_policy_that_a_role_takes() -> None:
-    """In the language of IAM, each statement with a name, and short enough for a policy of the role's own."""
-    assert POLICY["Version"] == "2012-10-17"
-    names = [statement["Sid"] for statement in STATEMENTS]
+@pytest.mark.parametrize("policy", [POLICY, TUNNEL], ids=["deploy", "tunnel"])
+def test_it_is_a_policy_that_a_role_takes(policy: dict[str, Any]) -> None:
+    """In the language of IAM, each statement with a name, and both short enough for policies of the role's own."""
+    statements = policy["Statement"]
+    assert policy["Version"] == "2012-10-17"
+    names = [statement["Sid"] for statement in statements]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9]+", name) for name in names)
-    assert all(set(one) <= {"Sid", "Effect", "Action", "Resource", "Condition"} for one in STATEMENTS)
-    assert {statement["Effect"] for statement in STATEMENTS} == {"Allow"}
-    assert len(re.sub(r"\s", "", json.dumps(POLICY))) <= LONGEST_INLINE
+    assert all(set(one) <= {"Sid", "Effect", "Action", "Resource", "Condition"} for one in statements)
+    assert {statement["Effect"] for statement in statements} == {"Allow"}
+    assert sum(len(re.sub(r"\s", "", json.dumps(one))) for one in (POLICY, TUNNEL)) <= LONGEST_INLINE
 
 
-def test_every_right_is_named() -> None:
+@pytest.mark.parametrize("policy", [POLICY, TUNNEL], ids=["deploy", "tunnel"])
+def test_every_right_is_named(policy: dict[str, Any]) -> None:
     """No wildcard takes in what AWS may add one day, and nothing is there twice in one statement."""
-    assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z0-9]+", action) for action in allowed())
-    assert all(len(set(listed(one["Action"]))) == len(listed(one["Action"])) for one in STATEMENTS)
+    actions = [listed(one["Action"]) for one in policy["Statement"]]
+    assert all(re.fullmatch(r"[a-z0-9]+:[A-Za-z0-9]+", action) for each in actions for action in each)
+    assert all(len(set(each)) == len(each) for each in actions)
+
+
+def test_the_tunnel_opens_no_shell() -> None:
+    """Whoever may only deploy gets the document that forwards a port, on machines of ours, and no other session."""
+    starting = [one for one in TUNNEL["Statement"] if one["Action"] == "ssm:StartSession"]
+    machines, document = sorted(starting, key=lambda one: "document" in one["Resource"])
+    assert document["Resource"] == f"arn:aws:ssm:*::document/{tunnel.DOCUMENT}"
+    assert machines["Condition"] == {
+        "StringEquals": {"ssm:resourceTag/flaskhost:project": "flaskhost"},
+        # Without it a session that names no document is one of the account's own, which is a shell.
+        "BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"},
+    }
 
 
 def test_the_table_knows_every_type_of_resource() -> None:
@@ -132,6 +164,18 @@ def test_the_table_knows_every_type_of_resource() -> None:
 def test_each_type_of_resource_can_be_made(kind: str) -> None:
     """By the action that AWS asks for it."""
     assert MAKES[kind] in allowed()
+
+
+@pytest.mark.parametrize("kind", READS)
+def test_what_is_made_can_be_looked_at(kind: str) -> None:
+    """Or `up` ends right after it was made."""
+    assert kind in MAKES
+    assert READS[kind] in allowed()
+
+
+def test_what_aws_asks_for_on_everything_is_not_limited_to_something() -> None:
+    """A health check has no name before it is made, so AWS takes no pattern for its making."""
+    assert [one["Resource"] for one in having("route53:CreateHealthCheck")] == ["*"]
 
 
 def test_what_is_made_can_be_removed() -> None:

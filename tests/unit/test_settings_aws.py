@@ -21,6 +21,7 @@ unhurried = hypothesis_settings(deadline=None)
 SUBNET, OTHER_SUBNET = "subnet-0a1b2c3d4e5f60718", "subnet-0a1b2c3d4e5f60719"
 VPC = "vpc-0a1b2c3d4e5f60718"
 CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/7a1b2c3d-0000-4000-8000-1a2b3c4d5e6f"
+ELSEWHERE = CERTIFICATE.replace("eu-central-1", "us-east-1")
 LONG_NAME = f"{'a' * 53}.example.com"
 LONGER_NAME = f"{'a' * 59}.{'b' * 59}.example.com"
 KEY = "0123456789abcdef0123456789abcdef"
@@ -375,6 +376,30 @@ PROBLEMS: dict[str, tuple[dict[str, Any], Changes, str | list[str]]] = {
             "(133 characters)): write a shorter one"
         ),
     ),
+    "more names than a certificate has": (
+        SEVERAL,
+        {"web": {"domains": ["example.com"], "redirects": [f"{word}.example.com" for word in "abcdefghij"]}},
+        (
+            "web.domains: must be at most 10 names with web.redirects, which a certificate of AWS has (got 11): remove "
+            "some, or write dns.kind: none and a balancer.certificate of an account that may have more"
+        ),
+    ),
+    "a name without a dot": (
+        config(SEVERAL, {"dns": {"kind": "none"}, "balancer": {"certificate": CERTIFICATE}}),
+        {"web.redirects": ["shop"]},
+        (
+            "web.redirects[0]: must have a dot behind a load balancer (got 'shop'): write it whole, such as "
+            "www.example.com"
+        ),
+    ),
+    "a certificate of elsewhere": (
+        SEVERAL,
+        {"dns": {"kind": "none"}, "balancer": {"certificate": ELSEWHERE}},
+        (
+            f"balancer.certificate: must be in the region of the load balancer, which is {REGION} (got "
+            f"'{ELSEWHERE[:79]}…' (85 characters)): request one there, in AWS Certificate Manager"
+        ),
+    ),
     "a Valkey that never was": (
         ALL,
         {"redis.version": "6.2"},
@@ -640,6 +665,11 @@ RIGHT: dict[str, tuple[dict[str, Any], Changes]] = {
     ),
     "any status where nobody of AWS asks": (ONE, {"app.health": {"status": 503}}),
     "a long name of one machine": (ONE, {"web.domains": [LONG_NAME], "web.redirects": [LONGER_NAME]}),
+    "a name without a dot of one machine": (config(ONE, {"dns": {"kind": "none"}}), {"web.redirects": ["shop"]}),
+    "as many names as a certificate has": (
+        SEVERAL,
+        {"web": {"domains": ["example.com"], "redirects": [f"{word}.example.com" for word in "abcdefghi"]}},
+    ),
     "a long name that is not the first": (SEVERAL, {"web.domains": ["example.com", LONG_NAME]}),
     "a Redis of that version": (ALL, {"redis": {"kind": "elasticache", "engine": "redis", "version": "6.2"}}),
     "a size with its limit": (RDS, {"database.storage": 200, "database.storage_limit": 200}),
