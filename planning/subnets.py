@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
+ANY, ANY6 = "0.0.0.0/0", "::/0"
+"""Everywhere, by each protocol."""
+
 PARTS = 4
 """Two public subnets and two private ones."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.aws.network import ANY, ANY6
+from planning.subnets import ANY, ANY6
 
 if TYPE_CHECKING:
     from components.aws.cloud import Cloud

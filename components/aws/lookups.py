@@ -16,12 +16,17 @@ from components.aws import refusals
 from components.aws.asking import Answer, Missing, asked
 from planning import machines, tags, volumes
 from planning.policies import Place
+from planning.subnets import ANY, ANY6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from planning.tags import Owner
     from settings import AwsServer, Settings
+
+
+OUTSIDE = ("igw-", "vpce-")
+"""How the IDs begin of what leads to the Internet and back: an internet gateway, or a firewall before one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,14 +168,42 @@ def _network(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets
     stray = [subnet for subnet, one in known.items() if one.vpc_id != vpc]
     if stray:
         raise Missing(f"flaskhost:server.network: {', '.join(stray)} must be in {vpc}: write the subnets of that VPC")
+    ways = _ways(vpc, public)
+    closed = [subnet for subnet in public if ANY not in ways[subnet]]
+    if closed:
+        raise Missing(
+            f"flaskhost:server.network: {', '.join(closed)} must have a route to the Internet ({ANY} to an internet "
+            "gateway), by which machines are reached and get their packages: name public subnets, or give them that "
+            "route"
+        )
     with_zones = {subnet: (subnet, str(one.availability_zone)) for subnet, one in known.items()}
     ordered = tuple(sorted((with_zones[subnet] for subnet in public), key=lambda one: one[1]))
     return Subnets(
         vpc=vpc,
         public=ordered,
         private=tuple(with_zones[subnet] for subnet in private) or ordered,
-        has_ipv6=all(known[subnet].ipv6_cidr_block for subnet in public),
+        has_ipv6=all(known[subnet].ipv6_cidr_block and ANY6 in ways[subnet] for subnet in public),
     )
+
+
+def _ways(vpc: str, subnets: Sequence[str]) -> dict[str, set[str]]:
+    """Return for each subnet the networks to which its route table leads by a gateway of the Internet."""
+
+    def tables(name: str, values: Sequence[str]) -> list[str]:
+        wanted = [aws.ec2.GetRouteTablesFilterArgs(name=name, values=values)]
+        return list(aws.ec2.get_route_tables(vpc_id=vpc, filters=wanted).ids)
+
+    main, found = tables("association.main", ["true"]), dict[str, set[str]]()
+    # A subnet that no table names has the main one, which comes first here.
+    for identity in dict.fromkeys([*main, *tables("association.subnet-id", subnets)]):
+        table = aws.ec2.get_route_table(route_table_id=identity)
+        leads = {
+            one.cidr_block or one.ipv6_cidr_block
+            for one in table.routes
+            if (one.gateway_id or one.vpc_endpoint_id).startswith(OUTSIDE)
+        }
+        found |= dict.fromkeys(subnets if identity in main else [one.subnet_id for one in table.associations], leads)
+    return found
 
 
 def _image(server: AwsServer) -> str:

@@ -8,11 +8,11 @@ import pulumi
 import pulumi_aws as aws
 
 from planning import subnets
+from planning.subnets import ANY, ANY6
 
 if TYPE_CHECKING:
     from components.aws.cloud import Cloud
 
-ANY, ANY6 = "0.0.0.0/0", "::/0"
 Subnet = tuple[pulumi.Input[str], str]
 """A subnet's ID, and its zone."""
 

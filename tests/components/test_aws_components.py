@@ -198,6 +198,57 @@ def test_a_stack_does_not_move_to_another_network(network: dict[str, Any]) -> No
     assert _planned(account, network={"zones": ["eu-central-1a", "eu-central-1b"]})
 
 
+def network_there(*, without: str = "") -> tuple[Account, dict[str, Any]]:
+    """Return an account with a VPC that is there, and the settings that name it; `without` a route to somewhere."""
+    account, maker = fresh(), fresh()
+    kept(maker)
+    parts = (kinds.VPC, kinds.SUBNET, kinds.GATEWAY, kinds.ROUTE_TABLE, kinds.ROUTE, kinds.TABLE_ASSOCIATION)
+    for kind in parts:
+        for entry in maker.all(kind):
+            entry["state"].update(tags={}, tagsAll={})
+            if without not in (
+                entry["state"].get("destinationCidrBlock"),
+                entry["state"].get("destinationIpv6CidrBlock"),
+            ):
+                account.put(kind, entry)
+    (vpc,) = account.all(kinds.VPC)
+    at = {
+        part: [one["id"] for one in account.all(kinds.SUBNET) if f"-{part}-" in one["urn"]]
+        for part in ("public", "private")
+    }
+    return account, {
+        "kind": "given",
+        "vpc": vpc["id"],
+        "public_subnets": at["public"],
+        "private_subnets": at["private"],
+    }
+
+
+def test_a_network_that_was_there_is_taken_as_it_is() -> None:
+    """Promise: machines are in its public subnets, and nothing of it is made or changed."""
+    account, network = network_there()
+    recorder = kept(account, network=network)
+    assert only(recorder, INSTANCE).inputs["subnetId"] in network["public_subnets"]
+    assert only(recorder, INSTANCE).inputs["ipv6AddressCount"] == 1
+    assert not [one.kind for one in recorder.every if one.kind.endswith((":Vpc", ":Subnet", ":Route", ":RouteTable"))]
+
+
+def test_a_subnet_without_a_way_out_is_refused() -> None:
+    """Promise: nobody waits for a machine that nobody reaches."""
+    account, network = network_there()
+    private = network["private_subnets"]
+    with pytest.raises(Stopped, match=rf"server\.network: {', '.join(private)} must have a route to the Internet"):
+        _planned(account, network={**network, "public_subnets": private})
+
+
+def test_addresses_that_lead_nowhere_are_not_handed_out() -> None:
+    """Promise: no name leads visitors to an address of IPv6 in a network without a route for it."""
+    account, network = network_there(without="::/0")
+    recorder = kept(account, network=network)
+    assert "ipv6AddressCount" not in only(recorder, INSTANCE).inputs
+    assert {one.inputs["type"] for one in cloud.of_kind(recorder, RECORD)} == {"A", "CAA"}
+
+
 def test_an_application_keeps_its_name_in_a_stack() -> None:
     """Promise: nobody unprotects the data of one application to deploy another."""
     account = fresh()

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from tests.plugins.aws import declarations
 from tests.plugins.aws.account import NUMBER, Account, Json, Refused
-from tests.plugins.aws.kinds import ATTACHMENT, DATABASE, INSTANCE, SECURITY_GROUP, SNAPSHOT, VOLUME
+from tests.plugins.aws.kinds import (
+    ATTACHMENT,
+    DATABASE,
+    INSTANCE,
+    ROUTE,
+    ROUTE_TABLE,
+    SECURITY_GROUP,
+    SNAPSHOT,
+    TABLE_ASSOCIATION,
+    VOLUME,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -226,6 +236,66 @@ def _subnet(account: Account, arguments: Json, region: str) -> Json:
             "multiple EC2 Subnets matched; use additional constraints to reduce matches to a single EC2 Subnet"
         )
     return {"ipv6CidrBlock": "", "state": "available", "mapPublicIpOnLaunch": False, **found[0]}
+
+
+def _tables(account: Account, region: str) -> list[Json]:
+    """Return all route tables, the main ones of VPCs among them: that of the default VPC leads to the Internet."""
+    routes = [
+        {
+            "table": one["routeTableId"],
+            "cidrBlock": one.get("destinationCidrBlock", ""),
+            "ipv6CidrBlock": one.get("destinationIpv6CidrBlock", ""),
+            "gatewayId": one.get("gatewayId", ""),
+            "natGatewayId": one.get("natGatewayId", ""),
+        }
+        for one in _states(account, ROUTE)
+    ]
+    outside = {"cidrBlock": "0.0.0.0/0", "ipv6CidrBlock": "", "gatewayId": "igw-0a1b2c3d4e5f60718", "natGatewayId": ""}
+    tables = [
+        {
+            "id": vpc["mainRouteTableId"],
+            "vpcId": vpc["id"],
+            "associations": [{"main": True, "subnetId": ""}],
+            "routes": [outside] if vpc["default"] else [],
+        }
+        for vpc in account.vpcs(region)
+    ]
+    for table in _states(account, ROUTE_TABLE):
+        members = [one for one in _states(account, TABLE_ASSOCIATION) if one["routeTableId"] == table["id"]]
+        named = [{"main": False, "subnetId": one.get("subnetId", "")} for one in members]
+        tables.append({"id": table["id"], "vpcId": table["vpcId"], "associations": named, "routes": []})
+    for table in tables:
+        table["routes"] = table["routes"] + [one for one in routes if one["table"] == table["id"]]
+    return tables
+
+
+def _route_tables(account: Account, arguments: Json, region: str) -> Json:
+    found = [one for one in _tables(account, region) if arguments.get("vpcId") in (None, one["vpcId"])]
+    found = matching(
+        found,
+        arguments.get("filters"),
+        lambda table: {
+            "vpc-id": [table["vpcId"]],
+            "association.main": [_word(one["main"]) for one in table["associations"]],
+            "association.subnet-id": [one["subnetId"] for one in table["associations"]],
+        },
+    )
+    return {"id": region, "ids": [table["id"] for table in found]}
+
+
+def _route_table(account: Account, arguments: Json, region: str) -> Json:
+    found = next((one for one in _tables(account, region) if one["id"] == arguments["routeTableId"]), None)
+    if found is None:
+        raise Refused(_NOTHING)
+    names = ("instanceId", "networkInterfaceId", "transitGatewayId", "vpcEndpointId", "vpcPeeringConnectionId")
+    others = ("carrierGatewayId", "coreNetworkArn", "destinationPrefixListId", "egressOnlyGatewayId", "localGatewayId")
+    unset = dict.fromkeys([*names, *others, "odbNetworkArn"], "")
+    routes = [{**unset, **{name: value for name, value in one.items() if name != "table"}} for one in found["routes"]]
+    members = [
+        {"routeTableAssociationId": "rtbassoc-0", "routeTableId": found["id"], "gatewayId": "", **one}
+        for one in found["associations"]
+    ]
+    return {**found, "routeTableId": found["id"], "routes": routes, "associations": members}
 
 
 def _zones(account: Account, arguments: Json, region: str) -> Json:
@@ -447,6 +517,8 @@ FUNCTIONS: dict[str, Callable[[Account, Json, str], Json]] = {
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _offerings,
     "aws:ec2/getSubnets:getSubnets": _subnets,
     "aws:ec2/getSubnet:getSubnet": _subnet,
+    "aws:ec2/getRouteTables:getRouteTables": _route_tables,
+    "aws:ec2/getRouteTable:getRouteTable": _route_table,
     "aws:ec2/getInstanceType:getInstanceType": _instance_type,
     "aws:ec2/getInstanceTypes:getInstanceTypes": _instance_types,
     "aws:ebs/getEbsVolumes:getEbsVolumes": _volumes,
