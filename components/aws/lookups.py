@@ -168,7 +168,8 @@ def _network(vpc: str, public: Sequence[str], private: Sequence[str]) -> Subnets
     stray = [subnet for subnet, one in known.items() if one.vpc_id != vpc]
     if stray:
         raise Missing(f"flaskhost:server.network: {', '.join(stray)} must be in {vpc}: write the subnets of that VPC")
-    ways = _ways(vpc, public)
+    # AWS takes no filter without a value.
+    ways = _ways(vpc, public) if public else {}
     closed = [subnet for subnet in public if ANY not in ways[subnet]]
     if closed:
         raise Missing(

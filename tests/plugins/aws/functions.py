@@ -55,6 +55,8 @@ def matching(things: Iterable[Json], filters: Any, words: Callable[[Json], dict[
     found = list(things)
     for one in filters or []:
         name, values = str(one["name"]), [str(value) for value in one["values"]]
+        if not values:
+            raise Refused(f"api error InvalidParameterValue: The filter '{name}' has no values")
         kept = []
         for thing in found:
             known = {**words(thing), **_tags(thing)}
