@@ -11,7 +11,6 @@ from pulumi_command import local
 
 import rendering
 from components.aws import volumes
-from components.aws.pause import pause
 from components.remote import Bastion, Host
 from planning import machines, tags
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from planning.volumes import Plan
 
 SSH_PORT = 22
-TUNNEL_SECONDS = 15
-"""For `make tunnel` to look again (ops/tunnel.py), to ask AWS, and to begin another session."""
 
 
 class Machines(pulumi.ComponentResource):
@@ -115,13 +112,8 @@ class Machines(pulumi.ComponentResource):
         The one before keeps its own, and with it its way out, as long as it serves.
         """
         instance = self._instance(number, place, None)
-        ready: pulumi.Resource = instance
-        if self._cloud.server.ssh == "ssm":
-            # Until the tunnel has looked again, its port leads to the machine before, which serves still.
-            name = f"{self._cloud.app}-machine-{number}-tunnelled"
-            ready = pause(name, self, [instance], identity=instance.id, coming=TUNNEL_SECONDS)
         self.instances.append(instance.id)
-        self.hosts.append(self._host(number, instance, instance.public_ip, ready, None))
+        self.hosts.append(self._host(number, instance, instance.public_ip, instance, None))
 
     def _instance(self, number: int, place: Subnet, plan: Plan | None) -> aws.ec2.Instance:
         cloud, server, (subnet, zone) = self._cloud, self._cloud.server, place
@@ -167,18 +159,28 @@ class Machines(pulumi.ComponentResource):
             ),
         )
 
-    def _behind_bastion(
-        self, number: int, instance: aws.ec2.Instance, reachable: pulumi.Resource, bastion: Bastion
+    def _answers(
+        self,
+        number: int,
+        instance: aws.ec2.Instance,
+        way: tuple[pulumi.Input[str], int],
+        reachable: pulumi.Resource,
+        bastion: Bastion | None,
     ) -> pulumi.Resource:
-        """Return what waits for a machine that boots, where the plugin's own way to wait does not work."""
-        server = self._cloud.server
-        way = {"host": instance.private_ip, "port": SSH_PORT, "user": server.user, "privateKey": self._private_key}
-        through = {"host": bastion.address, "port": bastion.port, "user": bastion.user}
-        keys = {"privateKey": bastion.private_key, "hostKey": bastion.host_key}
+        """Return what waits until it is this machine that answers, where the plugin cannot tell.
+
+        Behind a bastion its own way to wait does not work; and a tunnel leads to the machine before, which serves
+        still, until it has looked again.
+        """
+        keys = {"privateKey": self._private_key, "hostKey": self._host_key}
+        wanted = {"instance": instance.id, "host": way[0], "port": way[1], "user": self._cloud.server.user, **keys}
+        if bastion:
+            through = {"host": bastion.address, "port": bastion.port, "user": bastion.user}
+            wanted["proxy"] = {**through, "privateKey": bastion.private_key, "hostKey": bastion.host_key}
         answers: pulumi.Resource = local.Command(
             f"{self._cloud.app}-machine-{number}-answers",
             create="python3 -m ops.wait",
-            stdin=pulumi.Output.json_dumps({**way, "hostKey": self._host_key, "proxy": {**through, **keys}}),
+            stdin=pulumi.Output.json_dumps(wanted),
             logging=local.Logging.NONE,
             add_previous_output_in_env=False,
             triggers=[instance.id],
@@ -203,7 +205,8 @@ class Machines(pulumi.ComponentResource):
         elif server.bastion:
             way = (instance.private_ip, SSH_PORT)
             bastion = Bastion.of(server.bastion, credentials.bastion_key or "")
-            ready = self._behind_bastion(number, instance, reachable, bastion)
+        if server.ssh == "ssm" or bastion:
+            ready = self._answers(number, instance, way, reachable, bastion)
         return Host(
             address=way[0],
             port=way[1],

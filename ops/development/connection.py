@@ -177,6 +177,15 @@ class Shell:
         except ValueError:
             raise Lost(said or "no answer") from None
 
+    def output(self, command: str) -> str:
+        """Return what a shell command on the server prints, whatever its status."""
+        started = subprocess.Popen(
+            [*self._words, self._host, command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **self._apart()
+        )
+        self._started.append(started)
+        said: bytes = started.communicate()[0]
+        return said.decode(errors="replace").strip()
+
     def close(self) -> None:
         """End all that was started, the connection last."""
         for one in reversed(self._started):

@@ -628,6 +628,19 @@ def test_a_new_machine_is_waited_for_until_the_balancer_knows_it(several: tuple[
         assert healthy.name in before(several[0], "guestbook-example.com-a")
 
 
+def test_a_machine_that_a_tunnel_leads_to_shows_which_one_it_is() -> None:
+    """Promise: each one's steps wait until its port leads to it, and not to the one before."""
+    account = fresh()
+    recorder, _ = cloud.deployed(account, **{**SEVERAL, "server": {"kind": "aws", "ssh": "ssm", "count": 2}})
+    named = {one["inputs"]["tags"]["Name"]: one["id"] for one in account.all(kinds.INSTANCE)}
+    for number in (1, 2):
+        answers = recorder.found[f"guestbook-machine-{number}-answers"]
+        given = json.loads(answers.inputs["stdin"])
+        assert (given["host"], given["port"]) == ("127.0.0.1", 22021 + number)
+        assert given["instance"] == named[f"guestbook-prod-machine-{number}"]
+        assert answers.name in before(recorder, f"guestbook-{number}-base")
+
+
 def target_of(recorder: Recorder, number: int) -> Registered:
     """Return what sends visitors to a machine."""
     targets = cloud.of_kind(recorder, "lb/targetGroupAttachment:TargetGroupAttachment")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from tests.e2e import tiny
 from tests.e2e.bastion import bastion
 from tests.e2e.cloud import CloudStack, marks
+from tests.e2e.host import until
 from tests.e2e.ports import free_ports
 from tests.e2e.stack import TREE
 from tests.plugins.aws.image import instance_image
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from ops.local_server.engine import Engine
 
 pytestmark = marks
+LATE_SECONDS = 20.0
+"""Longer than the machine takes until the first step could run on it."""
+
 
 AWS = """#!{python}
 # AWS's command line and its plugin for sessions, as far as the tunnel needs them: of the account in a folder.
@@ -92,13 +98,25 @@ def stack(container_engine: Engine, pulumi: str, tmp_path_factory: pytest.TempPa
         made.close()
 
 
+def two_free_ports() -> int:
+    """Return the first of two ports in a row, one for each machine."""
+    while True:
+        (port,) = free_ports(1)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port + 1)):
+                return port
+
+
 @pytest.fixture
 def tunnel(stack: CloudStack) -> Iterator[subprocess.Popen[str]]:
     """Have the stack go through Systems Manager; run `python -m ops tunnel`, as an operator does beside `up`."""
-    (port,) = free_ports(1)
-    stack.configure(server={"ssh": "ssm", "ssm_port": port, "allow_ssh_from": None})
+    port = two_free_ports()
+    stack.configure(
+        server={"ssh": "ssm", "ssm_port": port, "allow_ssh_from": None, "bastion": None},
+        credentials={"bastion_key": None},
+    )
     folder = stack.folder / "bin"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in ("aws", "session-manager-plugin"):
         (folder / name).write_text(AWS.format(python=sys.executable))
         (folder / name).chmod(0o755)
@@ -153,3 +171,25 @@ def test_a_bastion_is_another_way_to_the_same_machine(stack: CloudStack, server_
         assert [one["id"] for one in stack.machines()] != [machine]
         assert stack.site_of().version() == "1"
         assert re.search(r"Resources:\s+\d+ unchanged\n", stack.up().text)
+
+
+def test_a_tunnel_that_looks_late_leads_no_step_to_the_machine_before(
+    stack: CloudStack, tunnel: subprocess.Popen[str]
+) -> None:
+    """A new machine has the keys of the old one, which serves still behind the same port."""
+    stack.configure(server={"count": 2}, media={"kind": "none"}, balancer={"drain": 1})
+    stack.up()
+    assert stack.site_of(2).version() == "1"
+    old = stack.machines()[1]["id"]
+    stack.configure(server={"instance_type": "t4g.medium"})
+    tunnel.send_signal(signal.SIGSTOP)
+    try:
+        running = stack.begin_up()
+        until(lambda: len([one for one in stack.machines() if one["id"] != old]) > 1, "there is another machine 2")
+        # Its sessions live on: what connects now reaches the machine before.
+        time.sleep(LATE_SECONDS)
+    finally:
+        tunnel.send_signal(signal.SIGCONT)
+    assert running.wait().succeeded
+    assert old not in [one["id"] for one in stack.machines()]
+    assert stack.site_of(2).version() == "1"
