@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from ops.local_server.engine import Engine
 
 pytestmark = marks
-LATE_SECONDS = 20.0
-"""Longer than the machine takes until the first step could run on it."""
-
 
 AWS = """#!{python}
 # AWS's command line and its plugin for sessions, as far as the tunnel needs them: of the account in a folder.
@@ -180,16 +176,16 @@ def test_a_tunnel_that_looks_late_leads_no_step_to_the_machine_before(
     stack.configure(server={"count": 2}, media={"kind": "none"}, balancer={"drain": 1})
     stack.up()
     assert stack.site_of(2).version() == "1"
-    old = stack.machines()[1]["id"]
+    old = stack.machine(2)
+    before = old.logins()
     stack.configure(server={"instance_type": "t4g.medium"})
     tunnel.send_signal(signal.SIGSTOP)
     try:
         running = stack.begin_up()
-        until(lambda: len([one for one in stack.machines() if one["id"] != old]) > 1, "there is another machine 2")
         # Its sessions live on: what connects now reaches the machine before.
-        time.sleep(LATE_SECONDS)
+        until(lambda: old.logins() > before, "somebody has come to the machine before", 120)
     finally:
         tunnel.send_signal(signal.SIGCONT)
     assert running.wait().succeeded
-    assert old not in [one["id"] for one in stack.machines()]
+    assert stack.machine(2).name != old.name
     assert stack.site_of(2).version() == "1"
