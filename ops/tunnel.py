@@ -21,6 +21,7 @@ import yaml
 from ops import engine
 from ops.setup import cache
 from ops.setup.errors import SetupError
+from planning.tags import Owner
 
 if TYPE_CHECKING:
     import argparse
@@ -91,12 +92,9 @@ class Wanted:
 
     def instances(self) -> dict[int, str]:
         """Return the newest running instance of each number; none where AWS does not answer."""
-        filters = {
-            "tag:flaskhost:project": yaml.safe_load((cache.TREE / "Pulumi.yaml").read_text())["name"],
-            "tag:flaskhost:stack": self.stack,
-            "tag:flaskhost:app": self.app,
-            "instance-state-name": "running",
-        }
+        project = yaml.safe_load((cache.TREE / "Pulumi.yaml").read_text())["name"]
+        owner = Owner(project, self.stack, self.app).tags
+        filters = {**{f"tag:{name}": value for name, value in owner.items()}, "instance-state-name": "running"}
         chosen = [f"Name={name},Values={value}" for name, value in filters.items()]
         words = self.aws("ec2", "describe-instances", "--output", "json", "--filters", *chosen)
         try:

@@ -33,10 +33,11 @@ def until_it_answers(login: Login, instance: str, seconds: float = BOOT_SECONDS)
                 there = opened.output(WHO)
             if there == instance:
                 return
-            raise Lost(f"it leads to {there or 'a machine that was not made by AWS'}")  # noqa: TRY301 - as a lost one
-        except Lost:
-            if time.monotonic() > end:
-                raise
+            lost = Lost(f"it leads to {there or 'a machine that was not made by AWS'}")
+        except Lost as said:
+            lost = said
+        if time.monotonic() > end:
+            raise lost
         time.sleep(PAUSE_SECONDS)
 
 

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from settings.aws import AwsServer, Database, Media, Network, Redis
-from settings.aws_rules import HOST_NAME, grown
-from settings.problems import NAMESPACE, NOTHING, Given, Problem, group_in, shown
+from settings.aws_rules import HOST_NAME, grown, grows
+from settings.problems import NAMESPACE, NOTHING, Given, Place, Problem, group_in, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -228,7 +228,7 @@ def _names(given: Given, region: str | None) -> Iterator[Problem]:
                 rule = "must be a name for a server of kind aws, whose address is known only when it is there"
                 yield given.problem(("web", key, at), rule, "remove it")
     if dns.get("kind") == "route53":
-        yield from _zone(given, [name for key in ("domains", "redirects") for name in _list(web.get(key))])
+        yield from _zone(given, [name for _, name in _site_names(given)])
     else:
         for name in ("zone", "health_check", "caa"):
             if dns.get(name) not in (None, False, "false", []):
@@ -240,24 +240,29 @@ def _names(given: Given, region: str | None) -> Iterator[Problem]:
     yield from _seen_as_well(given, several=several)
 
 
+def _site_names(given: Given) -> Iterator[tuple[Place, str]]:
+    """Yield all names of the site, each with where it stands."""
+    for key in ("domains", "redirects"):
+        for at, name in enumerate(_list(given.group("web").get(key))):
+            yield ("web", key, at), name
+
+
 def _balanced_names(given: Given, *, made: bool) -> Iterator[Problem]:
     """Yield names that a load balancer, or its certificate if one is made, does not take."""
-    web = given.group("web")
-    names = [name for key in ("domains", "redirects") for name in _list(web.get(key))]
+    names = list(_site_names(given))
     if made and len(names) > NAMES_OF_A_CERTIFICATE:
         rule = f"must be at most {NAMES_OF_A_CERTIFICATE} names with web.redirects, which a certificate of AWS has"
         fix = "remove some, or write dns.kind: none and a balancer.certificate of an account that may have more"
         yield Problem(("web", "domains"), rule, f"{len(names)}", fix)
-    for key in ("domains", "redirects"):
-        for at, name in enumerate(_list(web.get(key))):
-            if "." not in name:
-                rule, fix = "must have a dot behind a load balancer", "write it whole, such as www.example.com"
-                yield given.problem(("web", key, at), rule, fix)
-            longest = LONGEST_FIRST_NAME if made and (key, at) == ("domains", 0) else LONGEST_NAME_IN_A_RULE
-            if len(name) > longest:
-                rule = f"must have at most {longest} characters behind a load balancer"
-                fix = "write a shorter one first" if longest == LONGEST_FIRST_NAME else "write a shorter one"
-                yield given.problem(("web", key, at), rule, fix)
+    for place, name in names:
+        if "." not in name:
+            rule, fix = "must have a dot behind a load balancer", "write it whole, such as www.example.com"
+            yield given.problem(place, rule, fix)
+        longest = LONGEST_FIRST_NAME if made and place == ("web", "domains", 0) else LONGEST_NAME_IN_A_RULE
+        if len(name) > longest:
+            rule = f"must have at most {longest} characters behind a load balancer"
+            fix = "write a shorter one first" if longest == LONGEST_FIRST_NAME else "write a shorter one"
+            yield given.problem(place, rule, fix)
 
 
 def _seen_as_well(given: Given, *, several: bool) -> Iterator[Problem]:
@@ -349,7 +354,7 @@ def _services(given: Given) -> Iterator[Problem]:
         _number(database.get(name), Database.model_fields[name].default) for name in ("storage", "storage_limit")
     )
     least = grown(size)
-    if database.get("kind") == MANAGED["database"][0] and limit != size and limit < least:
+    if database.get("kind") == MANAGED["database"][0] and not grows(size, limit):
         if "storage_limit" in database:
             rule = f"must leave 10 % at the least above database.storage, which is {size}"
             fix = f"write {least} or more, or {size} for a disk that does not grow by itself"

@@ -29,6 +29,11 @@ def grown(size: int) -> int:
     return -(-size * 11 // 10)
 
 
+def grows(size: int, to: int) -> bool:
+    """Tell whether RDS takes a disk to another size, in GiB, or has nothing to do; see `grown`."""
+    return to == size or to >= grown(size)
+
+
 def login_network(value: str) -> str:
     """Check a network from which SSH is let in: one that somebody knows, never half of the Internet."""
     rule, fix = "must be a network in CIDR notation, or one address", "write it such as 192.0.2.0/24 or 192.0.2.7"

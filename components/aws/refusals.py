@@ -8,7 +8,7 @@ import pulumi_aws as aws
 
 from components.aws.asking import Missing, asked
 from planning import machines, services, tags
-from settings.aws_rules import grown
+from settings.aws_rules import grown, grows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +167,7 @@ def _database_snapshot(wanted: Database, name: str) -> None:
             f"{setting}.version: must be that of the snapshot while a database is made of it (got {version!r}): write "
             f'version: "{found.engine_version}"'
         )
-    if wanted.storage != has and wanted.storage < grown(has):
+    if not grows(has, wanted.storage):
         problems.append(
             f"{setting}.storage: must be {has}, which the snapshot has, or 10 % more at the least (got "
             f"{wanted.storage}): write {has}, or {grown(has)} or more"

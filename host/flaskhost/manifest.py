@@ -23,7 +23,6 @@ from flaskhost.layout import Layout
 LONGEST_TEXT = 64 * 1024
 RELEASE = "release"
 """The part about the active release."""
-RUNNING = ("active", "activating", "reloading")
 # Drop-ins for all units of a kind are the distribution's or the container's (systemd.unit(5), "type.d").
 FOR_ALL = ("service.d", "socket.d", "timer.d", "mount.d")
 
@@ -177,7 +176,7 @@ def _of_unit(unit: str, wishes: Sequence[str]) -> Iterator[Difference]:
     state, active = facts.get("UnitFileState"), facts.get("ActiveState")
     if "enabled" in wishes and state != "enabled":
         yield Difference(unit, f"is {state or 'not there'} instead of enabled")
-    if "active" in wishes and active not in RUNNING:
+    if "active" in wishes and active not in systemd.RUNNING:
         yield Difference(unit, f"is {active} instead of active")
 
 

@@ -17,8 +17,6 @@ from flaskhost.shell import Failure, run
 QUEUE_SECONDS = 30.0
 # In a container with cgroup v1, systemd does not hear that the last process is gone, and waits for TimeoutStopSec.
 DISCARD_SECONDS = 0.5
-# States (systemd(1)) in which a unit runs or is about to.
-UP = ("active", "activating", "reloading")
 # Threads that ask at once are twice as many.
 MOST_WORKERS = 32
 
@@ -109,7 +107,8 @@ def start(paths: Layout, colour: str) -> None:
     """Start a slot's socket and have its service started; `healthy` tells what becomes of it."""
     service, socket = layout.service(paths.app, colour), layout.socket(paths.app, colour)
     states = systemd.show_each([service, socket], "ActiveState")
-    if states[service]["ActiveState"] in UP and states[socket]["ActiveState"] not in UP:
+    running, open_ = (states[unit]["ActiveState"] in systemd.RUNNING for unit in (service, socket))
+    if running and not open_:
         # Before systemd 252, a restart of `<app>.service` closes the socket and passes over a service that still starts
         # (systemd issue 13841). No socket opens beside its service: that ends first, and Requires= opens it in between.
         systemd.systemctl("restart", "--no-block", service)

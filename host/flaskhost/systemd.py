@@ -15,6 +15,8 @@ PATIENCE = 300.0
 STOP_SECONDS = 7300.0
 # What systemd gets to end a unit that is out of time, before its caller stops waiting.
 GRACE_SECONDS = 100
+# States in which a unit runs or is about to (systemd(1), "Units").
+RUNNING = ("active", "activating", "reloading")
 # A third of the weight of a process that was not niced (sched(7)): deploys go on, if slowly, on a host that is busy.
 # A unit does not inherit it from who has it started.
 NICE = 5

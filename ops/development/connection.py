@@ -160,10 +160,8 @@ class Shell:
 
     def start(self, verb: str, app: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
         """Start a verb of the flaskhost command; Ctrl+C does not reach it."""
-        words = [*self._words, self._host, *self._command, verb, app]
-        started = subprocess.Popen(words, stdout=stdout, stderr=subprocess.STDOUT, **self._apart(subprocess.PIPE))
-        self._started.append(started)
-        return started
+        words = (*self._command, verb, app)
+        return self._begin(*words, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.STDOUT)
 
     def ask(self, verb: str, app: str) -> dict[str, Any]:
         """Return what a verb answers in JSON.
@@ -171,7 +169,7 @@ class Shell:
         Raises:
             Lost: it failed, with what it said.
         """
-        said = self.start(verb, app, stdout=subprocess.PIPE).communicate()[0].decode(errors="replace").strip()
+        said = _said(self.start(verb, app, stdout=subprocess.PIPE))
         try:
             return dict(json.loads(said))
         except ValueError:
@@ -179,12 +177,7 @@ class Shell:
 
     def output(self, command: str) -> str:
         """Return what a shell command on the server prints, whatever its status."""
-        started = subprocess.Popen(
-            [*self._words, self._host, command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **self._apart()
-        )
-        self._started.append(started)
-        said: bytes = started.communicate()[0]
-        return said.decode(errors="replace").strip()
+        return _said(self._begin(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
 
     def close(self) -> None:
         """End all that was started, the connection last."""
@@ -193,8 +186,22 @@ class Shell:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 one.wait(5)
 
+    def _begin(
+        self, *words: str, stdout: int | None, stderr: int, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        started = subprocess.Popen(
+            [*self._words, self._host, *words], stdout=stdout, stderr=stderr, **self._apart(stdin)
+        )
+        self._started.append(started)
+        return started
+
     def _apart(self, stdin: int = subprocess.DEVNULL) -> dict[str, Any]:
         return {"stdin": stdin, "start_new_session": True, "env": self._environment}
+
+
+def _said(started: subprocess.Popen[bytes]) -> str:
+    """Return all that it prints, when it has ended."""
+    return started.communicate()[0].decode(errors="replace").strip()
 
 
 class Session:

@@ -490,23 +490,12 @@ def _database(account: Account, arguments: Json, _region: str) -> Json:
     found = next((one for one in _states(account, DATABASE) if one["identifier"] == name), None)
     if found is None:
         raise Refused(_NOTHING)
-    same = (
-        "address",
-        "allocatedStorage",
-        "engine",
-        "engineVersion",
-        "multiAz",
-        "port",
-        "storageEncrypted",
-        "storageType",
-    )
     return {
+        **found,
         "id": name,
         "dbInstanceIdentifier": name,
         "dbInstanceArn": found["arn"],
         "dbInstanceClass": found["instanceClass"],
-        "maxAllocatedStorage": found.get("maxAllocatedStorage", 0),
-        **{key: found[key] for key in same if key in found},
     }
 
 
