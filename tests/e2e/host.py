@@ -91,9 +91,9 @@ class Host:
         """Tell whether a step of a deploy is at work."""
         return self.unit(f"flaskhost-{APP}-{step}.service", "SubState")["SubState"] in ("start", "running")
 
-    def wait_for(self, condition: str, seconds: float = 60, *, pause: float = 0.02) -> None:
+    def wait_for(self, condition: str, seconds: float = 60) -> None:
         """Wait until a shell condition holds; it is looked at inside, many times a second."""
-        loop = f"until {condition}; do sleep {pause:g}; done"
+        loop = f"until {condition}; do sleep 0.02; done"
         done = self.do(f"timeout {seconds:g} sh -c {shlex.quote(loop)}", seconds=seconds + 30)
         assert done.returncode == 0, f"not within {seconds:g} s: {condition}"
 
